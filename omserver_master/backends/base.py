@@ -1,0 +1,265 @@
+"""The contract of every engine: give it work and hosts, get exactly one answer per host.
+
+An engine implements the private methods; the public ones are templates that no engine overrides, because
+they keep the promises: one answer per host asked for, none from anybody else, and none later than the
+deadline.
+
+    for host_id, answer in backend.run(work, hosts, backend.new_handle(), time.monotonic() + 60):
+        ...
+
+All public methods may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ..contract.work import Answer, Put, Run, Script
+
+log = logging.getLogger(__name__)
+
+Work = Run | Script | Put
+Proof = Literal["stopped", "still_running", "not_started", "unknown"]
+NoOutput = Literal["unreachable", "timed_out", "unknown", "not_started"]
+
+#: Seconds between two looks at the hosts that have not answered.
+LOOK_EVERY = 0.5
+
+
+class ConnectionDown(ConnectionError):  # noqa: N818 -- leaves say what happened
+    """The engine's own control point is down, and nothing was sent to any host."""
+
+
+def no_output(state: NoOutput, reason: str, seconds: float = 0.0) -> Answer:
+    """An answer about a host of which there is nothing to show but *reason*."""
+    return Answer(
+        state=state, rc=None, stdout=b"", stderr=b"", stdout_cut=0, stderr_cut=0, seconds=seconds, reason=reason
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host as a connection sees it. ``id`` is ours, ``remote_id`` the engine's own (Salt: the minion id)."""
+
+    id: str
+    name: str
+    remote_id: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """Whether a connection's control point is up; if not, ``reason`` is one line for people."""
+
+    up: bool
+    reason: str = ""
+
+
+class Flight:
+    """One dispatch under way. The engine puts in what it hears; the template takes out one answer per host.
+
+    ``deadline`` is a ``time.monotonic()`` moment. Everything here may be called from any thread.
+    """
+
+    def __init__(self, work: Work, hosts: Sequence[Target], handle: str, deadline: float) -> None:
+        self.work = work
+        self.handle = handle
+        self.deadline = deadline
+        self.started = time.monotonic()
+        self.hosts = {host.id: host for host in hosts}
+        self._missing = dict(self.hosts)
+        self._reached: dict[str, str] = {}
+        self._heard: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
+
+    def answer(self, host_id: str, answer: Answer) -> None:
+        """A host, or the engine in its place, says how the work ended."""
+        self._heard.put((host_id, answer))
+
+    def reached(self, host_id: str, evidence: str) -> None:
+        """There is *evidence* that the host got the work: at the deadline it has timed out, not vanished."""
+        self._reached[host_id] = evidence
+
+    def evidence(self, host_id: str) -> str:
+        """What shows that the host got the work, or ``""``."""
+        return self._reached.get(host_id, "")
+
+    @property
+    def missing(self) -> list[Target]:
+        """The hosts whose answer is still to come."""
+        return list(self._missing.values())
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, never below 0."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def take(self, timeout: float) -> tuple[str, Answer] | None:
+        """The next first answer of a host that was asked, or None after *timeout* seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                host_id, answer = self._heard.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return None
+            if self._missing.pop(host_id, None) is not None:
+                return host_id, answer
+            log_dropped(self, host_id)
+
+
+def log_dropped(flight: Flight, host_id: str) -> None:
+    """Note an answer that nobody gets: of a host that was not asked, or not the host's first."""
+    if host_id in flight.hosts:
+        log.info("%s: host %s answered again; the first answer stands", flight.handle, host_id)
+    else:
+        log.warning("%s: host %r answered and was never asked; dropped", flight.handle, host_id)
+
+
+class Backend(ABC):
+    """One connection: a named way to reach hosts. Subclasses implement the private methods."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        self.name = name
+        self.settings = dict(settings)
+        self._flights: dict[str, list[Flight]] = {}
+        self._flights_lock = threading.Lock()
+
+    @abstractmethod
+    def probe(self) -> Reachability:
+        """Say within about 2 s whether the control point is up. Never raises for its being down."""
+
+    def new_handle(self) -> str:
+        """A handle for one dispatch, fixed before it, by which it can be found again after a crash."""
+        return uuid.uuid4().hex
+
+    def run(
+        self, work: Work, hosts: Sequence[Target], handle: str, deadline: float
+    ) -> Iterator[tuple[str, Answer]]:
+        """Send *work* to *hosts* and give (host id, answer) as they come, exactly one per host.
+
+        *deadline* is a ``time.monotonic()`` moment; the last answer is given then at the latest.
+        Nothing is sent before the first answer is asked for.
+
+        Raises:
+            ConnectionDown: the control point is down and nothing was sent.
+        """
+        flight = Flight(work, hosts, handle, deadline)
+        with self._aloft(flight):
+            if hosts:
+                self._dispatch(flight)
+            yield from self._answers(flight)
+
+    def reattach(
+        self, handle: str, work: Work, hosts: Sequence[Target], deadline: float
+    ) -> Iterator[tuple[str, Answer]]:
+        """Like :meth:`run` for what was sent before under *handle*; sends nothing to run.
+
+        It also collects what came after the deadline of :meth:`run`.
+
+        Raises:
+            ConnectionDown: the control point is down.
+        """
+        flight = Flight(work, hosts, handle, deadline)
+        with self._aloft(flight):
+            if hosts:
+                self._collect(flight)
+            yield from self._answers(flight)
+
+    def cancel(self, handle: str, hosts: Sequence[Target]) -> dict[str, Proof]:
+        """Stop what was sent under *handle*; say per host id what was proved. Takes 15 s at most.
+
+        A stream of :meth:`run` that waits for such a host ends with a ``not_started`` or ``unknown`` answer.
+        """
+        try:
+            proofs = dict(self._cancel(handle, hosts)) if hosts else {}
+        except ConnectionDown as down:
+            log.warning("%s: cancel: %s", handle, down)
+            proofs = {}
+        proved: dict[str, Proof] = {host.id: proofs.get(host.id, "unknown") for host in hosts}
+        self._settle(handle, proved)
+        return proved
+
+    def close(self) -> None:  # noqa: B027 -- an engine without anything to close is whole
+        """Let go of sockets, threads and processes. Streams under way end at their deadline."""
+
+    @abstractmethod
+    def _dispatch(self, flight: Flight) -> None:
+        """Send ``flight.work`` and return; answers go to ``flight.answer`` from anywhere, any time.
+
+        Raises:
+            ConnectionDown: nothing was sent. After anything may have been sent, don't raise: answer.
+        """
+
+    @abstractmethod
+    def _cancel(self, handle: str, hosts: Sequence[Target]) -> Mapping[str, Proof]:
+        """Stop the work and prove it, within 15 s."""
+
+    def _collect(self, flight: Flight) -> None:
+        """Find ``flight.handle`` again and feed the flight. By default no engine can."""
+        for host in flight.missing:
+            reason = f"Was sent before a restart; {self.kind} can't be asked again what became of it."
+            flight.answer(host.id, no_output("unknown", reason))
+
+    def _look(self, flight: Flight) -> None:  # noqa: B027 -- most engines hear of everything by themselves
+        """Called twice a second while hosts are missing: ask after them. Must not block for long."""
+
+    def _silent(self, flight: Flight, host: Target) -> Answer:
+        """The answer for *host*, unheard at the deadline, of which there is no evidence that it got the work."""
+        return no_output("unknown", "No answer by the deadline, nor a sign that the work arrived.")
+
+    def _release(self, flight: Flight) -> None:  # noqa: B027 -- nothing to forget is the normal case
+        """The flight is over: forget it."""
+
+    def _answers(self, flight: Flight) -> Iterator[tuple[str, Answer]]:
+        next_look = flight.started + LOOK_EVERY
+        while flight.missing and flight.left:
+            heard = flight.take(min(flight.left, max(0.0, next_look - time.monotonic())))
+            if heard:
+                yield heard
+            elif time.monotonic() >= next_look:
+                self._look(flight)
+                next_look = time.monotonic() + LOOK_EVERY
+        while flight.missing and (heard := flight.take(0)):
+            yield heard
+        for host in flight.missing:
+            yield host.id, self._overdue(flight, host)
+
+    def _overdue(self, flight: Flight, host: Target) -> Answer:
+        evidence = flight.evidence(host.id)
+        if not evidence:
+            return self._silent(flight, host)
+        return no_output("timed_out", f"Not finished by the deadline ({evidence}).")
+
+    def _settle(self, handle: str, proved: Mapping[str, Proof]) -> None:
+        with self._flights_lock:
+            flights = list(self._flights.get(handle, ()))
+        for flight in flights:
+            for host_id, proof in proved.items():
+                if host_id in flight.hosts and proof == "stopped":
+                    flight.answer(host_id, no_output("unknown", "Stopped: the job was cancelled."))
+                elif host_id in flight.hosts and proof == "not_started":
+                    flight.answer(host_id, no_output("not_started", "The job was cancelled first."))
+
+    @contextmanager
+    def _aloft(self, flight: Flight) -> Iterator[None]:
+        """Keep *flight* known for as long as somebody reads its answers."""
+        with self._flights_lock:
+            self._flights.setdefault(flight.handle, []).append(flight)
+        try:
+            yield
+        finally:
+            with self._flights_lock:
+                self._flights[flight.handle].remove(flight)
+                if not self._flights[flight.handle]:
+                    del self._flights[flight.handle]
+            self._release(flight)
