@@ -1,8 +1,8 @@
 """What the sealed messages say: requests, task strings in their wrapping, replies.
 
 All are JSON objects with ``"v": 1``. A request names an operation (``job.submit``) and its arguments; a reply
-carries the same id and either ``ok`` or ``error``. Fields that this version does not know are ignored; those it
-knows must be of their exact type.
+carries the same id and either ``ok`` or ``error``. Fields that this version does not know are ignored; those
+it knows must be of their exact type.
 """
 
 from __future__ import annotations
