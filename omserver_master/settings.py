@@ -1,0 +1,238 @@
+"""What a site can set: config.py first, then the environment, each value checked at start.
+
+Every name is written upper-case in config.py, and with ``OMSERVER_`` before it in the environment.
+docs/configuration.md holds the table of them; there is no default secret.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from omserver_client.keyfile import PUBLISHED_SECRETS
+
+from .errors import SettingsError
+
+PREFIX = "OMSERVER_"
+#: Read from config.py of an original OMServer, refused if published, and not used otherwise.
+SECRET_KEY = "SECRET_KEY"  # noqa: S105 -- the name of a setting, not a secret
+PLATFORMS = ("saltstack", "ansible", "func", "local", "sim")
+#: Folders of the data folder, each of mode 0700.
+FOLDERS = ("keys", "run", "logs")
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one copy of OMServer; `load_settings` makes it."""
+
+    #: The data folder: database, keys, logs.
+    home: Path
+    rpyc_host: str
+    rpyc_port: int
+    web_host: str
+    web_port: int
+    #: An SQLAlchemy URL; it may hold a password, so it is not in the repr.
+    database_url: str = field(repr=False)
+    modules_dir: Path
+    #: The config.py that was read, if there was one.
+    config: Path | None
+    #: The client key that web and omctl use; None means their own default under home.
+    key_file: Path | None
+    #: Worker processes.
+    workers: int
+    #: Seconds after which the remote name Runcommands answers with the states so far.
+    runcommands_wait: int
+    #: Bytes of the longest message accepted.
+    max_frame: int
+    #: The connection kind that a host without a connection of its own is reached by.
+    auto_platform: str
+
+    def key_for(self, program: str) -> Path:
+        """The client key file of *program* (``web`` or ``omctl``)."""
+        return self.key_file or self.home / "keys" / f"{program}.key"
+
+    @property
+    def site_key(self) -> Path:
+        """The file of the key that outputs and client keys are encrypted with."""
+        return self.home / "site.key"
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How one setting is read: what it must be (for the error), its default, and the check."""
+
+    expected: str
+    default: object
+    read: Callable[[object], object]
+
+
+def load_settings(env: Mapping[str, str] | None = None) -> Settings:
+    """Read config.py and then *env* (the process's own by default), and check every value.
+
+    Raises:
+        SettingsError: a value or a name is wrong, config.py cannot be read, or a secret that was
+            published with the original OMServer is in use.
+    """
+    environ = os.environ if env is None else env
+    config = _config_path(environ)
+    given = _from_config(config)
+    given.update((name, environ[PREFIX + name]) for name in (*_RULES, SECRET_KEY) if PREFIX + name in environ)
+    _refuse_published(given)
+    values = {name.lower(): _checked(name, given) for name in _RULES}
+    home = values["home"]
+    values["database_url"] = values["database_url"] or f"sqlite:///{home}/omserver.db"
+    return Settings(config=config, **values)  # type: ignore[arg-type] # each rule reads its own type
+
+
+def open_home(settings: Settings) -> Path:
+    """Make the data folder and its own folders, mode 0700, where they do not exist yet.
+
+    Raises:
+        SettingsError: it cannot be made, or it holds something already and others may look into it.
+    """
+    try:
+        _private_folder(settings.home)
+        for name in FOLDERS:
+            _private_folder(settings.home / name)
+    except OSError as error:
+        raise SettingsError(f"The data folder {settings.home} cannot be made: {error.strerror}.") from error
+    return settings.home
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every name that config.py and, with the prefix, the environment may set."""
+    return ("CONFIG", *_RULES, SECRET_KEY)
+
+
+def _private_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.stat().st_mode & 0o077:
+        return
+    if any(folder.iterdir()):
+        raise SettingsError(f"The folder {folder} can be read by others; run: chmod 700 {folder}")
+    folder.chmod(0o700)
+
+
+def _config_path(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get(PREFIX + "CONFIG")
+    if named:
+        return _path(named)
+    beside = _CHECKOUT / "config.py"
+    in_checkout = beside.is_file() and (_CHECKOUT / "modules").is_dir()
+    return beside if in_checkout else None
+
+
+def _from_config(path: Path | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        found = runpy.run_path(str(path))
+    except Exception as error:  # config.py is the site's own code and may raise anything
+        raise SettingsError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    given = {name: value for name, value in found.items() if name.isupper() and not name.startswith("_")}
+    for name in given:
+        _check_known(name, path)
+    return given
+
+
+def _check_known(name: str, path: Path) -> None:
+    if name in _RULES or name == SECRET_KEY:
+        return
+    near = get_close_matches(name, [*_RULES, SECRET_KEY], n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise SettingsError(f"{path} sets {name}, which is not a setting.{hint}")
+
+
+def _refuse_published(given: Mapping[str, object]) -> None:
+    for name, value in given.items():
+        if any(secret in str(value) for secret in PUBLISHED_SECRETS):
+            raise SettingsError(f"{name} holds a secret that was published in 2014; everybody knows it.")
+
+
+def _checked(name: str, given: Mapping[str, object]) -> object:
+    rule = _RULES[name]
+    value = given.get(name, rule.default)
+    if value is rule.default:
+        return _path(value) if isinstance(value, str) and rule.read is _path else value
+    try:
+        return rule.read(value)
+    except (ValueError, TypeError) as error:
+        shown = "the value given" if name == "DATABASE_URL" else repr(value)
+        raise SettingsError(f"{name} must be {rule.expected}, not {shown}.") from error
+
+
+def _whole(lowest: int, highest: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise TypeError
+        number = int(value)
+        if not lowest <= number <= highest:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+        raise ValueError
+    return Path(value).expanduser().absolute()
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str) or not value or any(letter.isspace() or letter == "/" for letter in value):
+        raise ValueError
+    return value
+
+
+def _platform(value: object) -> str:
+    if value not in PLATFORMS:
+        raise ValueError
+    return str(value)
+
+
+#: The drivers we ship for each kind of database.
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+
+
+def _database_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme not in _DRIVERS or not rest.strip("/"):
+        raise ValueError
+    return f"{_DRIVERS[scheme]}://{rest}"
+
+
+_PORT = _whole(1, 65535)
+
+_RULES: dict[str, _Rule] = {
+    "HOME": _Rule("a folder's path", "~/.omserver", _path),
+    "RPYC_HOST": _Rule("a host name or an address", "127.0.0.1", _host),
+    "RPYC_PORT": _Rule("a whole number from 1 to 65535", 11511, _PORT),
+    "WEB_HOST": _Rule("a host name or an address", "127.0.0.1", _host),
+    "WEB_PORT": _Rule("a whole number from 1 to 65535", 8511, _PORT),
+    "DATABASE_URL": _Rule("a URL that begins with sqlite, mariadb, mysql or postgresql", "", _database_url),
+    "MODULES_DIR": _Rule("a folder's path", str(_CHECKOUT / "modules"), _path),
+    "KEY_FILE": _Rule("a file's path", None, _path),
+    "WORKERS": _Rule("a whole number from 1 to 64", 2, _whole(1, 64)),
+    "RUNCOMMANDS_WAIT": _Rule("a whole number of seconds from 1 to 86400", 600, _whole(1, 86400)),
+    "MAX_FRAME": _Rule(
+        "a whole number of bytes from 65536 to 67108864", 8 * 1024 * 1024, _whole(65536, 64 * 1024 * 1024)
+    ),
+    "AUTO_PLATFORM": _Rule("one of " + ", ".join(PLATFORMS), "saltstack", _platform),
+}

@@ -1,0 +1,154 @@
+"""Opening the database, and transactions on it: bounded in time, retried where that is safe.
+
+`begin` is one write transaction, `read` one look, and `transact` a write that is run again after a deadlock.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import StaticPool
+
+from omserver_client.errors import Unavailable
+
+from . import sqlite
+from .failures import Failure, judge
+
+T = TypeVar("T")
+
+#: Seconds: to wait for a free connection, to reach the database, for a lock, and for one statement.
+POOL_TIMEOUT = 5
+CONNECT_TIMEOUT = 5
+LOCK_TIMEOUT = 5
+STATEMENT_TIMEOUT = 30
+#: How often a transaction is tried that lost against another.
+TRIES = 5
+
+
+def make_engine(url: str, *, pool_size: int = 5) -> Engine:
+    """Connections to the database at *url*: SQLite, MariaDB/MySQL (pymysql) or PostgreSQL (psycopg)."""
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        return _sqlite_engine(url, pool_size)
+    options = _POSTGRESQL if kind == "postgresql" else _MARIADB
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        pool_timeout=POOL_TIMEOUT,
+        pool_recycle=3600,
+        connect_args=options,
+    )
+
+
+@contextmanager
+def begin(engine: Engine) -> Iterator[Connection]:
+    """One write transaction: committed at the end of the block, rolled back if it raises.
+
+    Raises:
+        Unavailable: the database cannot do that now (down, locked for too long, disk full).
+    """
+    with _understood(), engine.execution_options(**{sqlite.WRITES: True}).begin() as conn, _discarding(conn):
+        yield conn
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """One transaction that only reads.
+
+    Raises:
+        Unavailable: the database cannot be read now.
+    """
+    with _understood(), engine.connect() as conn, _discarding(conn):
+        yield conn
+
+
+def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Run *work* in a write transaction, and again if it lost against another one.
+
+    A commit whose outcome is not known is not repeated: that is for an idempotency key to find out.
+
+    Raises:
+        Unavailable: it lost every time, or the database cannot do that now.
+    """
+    for attempt in range(1, TRIES):
+        try:
+            with begin(engine) as conn:
+                return work(conn)
+        except Unavailable as error:
+            if not _lost(error):
+                raise
+        time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 -- spreads tries, guards nothing
+    with begin(engine) as conn:
+        return work(conn)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("The database is busy: no connection became free.") from error
+    except (DBAPIError, SQLAlchemyError) as error:
+        failure = judge(error)
+        if failure is Failure.OURS:
+            raise
+        raise Unavailable(failure.value) from error
+
+
+@contextmanager
+def _discarding(conn: Connection) -> Iterator[None]:
+    """After a full disk or a failed write, the connection is not used again."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        if judge(error) in (Failure.DISK_FULL, Failure.BROKEN_DISK):
+            conn.invalidate()
+        raise
+
+
+def _lost(error: Unavailable) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and judge(cause) is Failure.LOST
+
+
+def _sqlite_engine(url: str, pool_size: int) -> Engine:
+    where = make_url(url).database
+    if where in (None, "", ":memory:"):
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        sqlite.make_private(str(where))
+        arguments = {"timeout": LOCK_TIMEOUT}
+        engine = create_engine(url, pool_size=pool_size, pool_timeout=POOL_TIMEOUT, connect_args=arguments)
+    sqlite.prepare(engine, lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT)
+    return engine
+
+
+_MARIADB = {
+    "charset": "utf8mb4",
+    "connect_timeout": CONNECT_TIMEOUT,
+    "read_timeout": STATEMENT_TIMEOUT * 2,
+    "write_timeout": STATEMENT_TIMEOUT * 2,
+    "init_command": (
+        f"SET SESSION max_statement_time = {STATEMENT_TIMEOUT}, innodb_lock_wait_timeout = {LOCK_TIMEOUT},"
+        " sql_mode = 'TRADITIONAL', time_zone = '+00:00'"
+    ),
+}
+
+_POSTGRESQL = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "options": (
+        f"-c statement_timeout={STATEMENT_TIMEOUT * 1000} -c lock_timeout={LOCK_TIMEOUT * 1000}"
+        " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+    ),
+    "keepalives_idle": 30,
+    "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
+}
