@@ -34,6 +34,6 @@ lock: ## make the locks anew from setup.cfg (about eight minutes)
 	@requirements/lock
 
 clean: ## remove what was built here; OMSERVER_HOME stays
-	@rm -rf .venv node_modules omserver_web/node_modules omserver_web/static/vendor build dist *.egg-info
+	@rm -rf .venv node_modules omserver_web/frontend/node_modules omserver_web/static/vendor build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
