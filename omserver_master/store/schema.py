@@ -11,13 +11,11 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-from .types import Id, Json, LongBytes, LongText, UtcTime
+from .types import Id, Json, LongBytes, Prose, UtcTime, Word
 
 metadata = MetaData(
     naming_convention={
@@ -39,10 +37,10 @@ TABLE_OPTIONS: dict[str, Any] = {
 }
 _COUNTED: dict[str, Any] = {**TABLE_OPTIONS, "sqlite_autoincrement": True}
 
-HASH = String(64)  # a SHA-256 or an HMAC, in hex
-KID = String(16)  # a client key's number, in hex
-NAME = String(255)
-WORD = String(32)  # a state, a role, a kind: words of ours
+HASH = Word(64)  # a SHA-256 or an HMAC, in hex
+KID = Word(16)  # a client key's number, in hex
+NAME = Word(255)
+WORD = Word(32)  # a state, a role, a kind: words of ours
 
 # --- What the original had -------------------------------------------------------------------
 
@@ -71,8 +69,8 @@ server_list = Table(
     Column("ID", Integer, primary_key=True),
     Column("server_name", NAME, nullable=False),
     Column("name_key", NAME, nullable=False, unique=True),
-    Column("server_wip", String(45), nullable=False, default=""),
-    Column("server_lip", String(45), nullable=False, default=""),
+    Column("server_wip", Word(45), nullable=False, default=""),
+    Column("server_lip", Word(45), nullable=False, default=""),
     Column("server_op", NAME, nullable=False, default=""),
     Column("server_app_id", ForeignKey("server_app_categ.ID"), index=True),
     Column("state", WORD, nullable=False, default="in_service"),
@@ -87,8 +85,8 @@ module_list = Table(
     metadata,
     Column("ID", Integer, primary_key=True),
     Column("module_name", NAME, nullable=False),
-    Column("module_caption", Text, nullable=False, default=""),
-    Column("module_extend", Text, nullable=False, default=""),
+    Column("module_caption", Prose, nullable=False, default=""),
+    Column("module_extend", Prose, nullable=False, default=""),
     **_COUNTED,
 )
 
@@ -98,11 +96,11 @@ server_history = Table(
     Column("ID", Id, primary_key=True),
     Column("host_id", ForeignKey("server_list.ID")),
     Column("history_id", Integer, nullable=False),
-    Column("history_ip", String(45), nullable=False),
+    Column("history_ip", Word(45), nullable=False),
     Column("history_user", NAME, nullable=False),
     Column("history_datetime", UtcTime, nullable=False),
     Column("db_datetime", UtcTime, nullable=False),
-    Column("history_command", Text, nullable=False),
+    Column("history_command", Prose, nullable=False),
     Index(None, "host_id", "ID"),
     **_COUNTED,
 )
@@ -177,7 +175,7 @@ connections = Table(
     Column("settings", Json, nullable=False, default=dict),
     Column("enabled", Boolean, nullable=False, default=True),
     Column("state", WORD, nullable=False, default="unknown"),
-    Column("reason", Text, nullable=False, default=""),
+    Column("reason", Prose, nullable=False, default=""),
     Column("since", UtcTime),
     **_COUNTED,
 )
@@ -211,17 +209,17 @@ jobs = Table(
     Column("id", Id, primary_key=True),
     Column("module", WORD, nullable=False),
     Column("module_sha256", HASH, nullable=False),
-    Column("title", Text, nullable=False, default=""),
-    Column("title_zh", Text, nullable=False, default=""),
+    Column("title", Prose, nullable=False, default=""),
+    Column("title_zh", Prose, nullable=False, default=""),
     Column("params", Json, nullable=False),
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("user", NAME, nullable=False),
     Column("key_kid", KID, nullable=False),
-    Column("message_id", String(64), nullable=False),
-    Column("idempotency_key", String(200)),
+    Column("message_id", Word(64), nullable=False),
+    Column("idempotency_key", Word(200)),
     Column("request_hash", HASH, nullable=False),
     Column("state", WORD, nullable=False),
-    Column("reason", Text, nullable=False, default=""),
+    Column("reason", Prose, nullable=False, default=""),
     Column("repeat", WORD, nullable=False),
     Column("timeout", Integer, nullable=False),
     Column("start_before", UtcTime, nullable=False),
@@ -256,12 +254,12 @@ host_results = Table(
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
     Column("host_id", ForeignKey("server_list.ID"), primary_key=True, index=True),
     Column("host", NAME, nullable=False),
-    Column("ip", String(45), nullable=False, default=""),
+    Column("ip", Word(45), nullable=False, default=""),
     Column("connection", NAME, nullable=False, default=""),
     Column("remote_id", NAME, nullable=False, default=""),
     Column("handle", NAME, nullable=False, default=""),
     Column("state", WORD, nullable=False, default="pending"),
-    Column("reason", Text, nullable=False, default=""),
+    Column("reason", Prose, nullable=False, default=""),
     Column("rc", Integer),
     Column("started", UtcTime),
     Column("finished", UtcTime),
@@ -271,7 +269,7 @@ host_results = Table(
     Column("stderr_bytes", Integer, nullable=False, default=0),
     Column("stdout_cut", Id, nullable=False, default=0),
     Column("stderr_cut", Id, nullable=False, default=0),
-    Column("first_line", Text, nullable=False, default=""),
+    Column("first_line", Prose, nullable=False, default=""),
     Column("late", Boolean, nullable=False, default=False),
     Column("event", Integer, nullable=False, default=0),
     Index(None, "job_id", "event"),
@@ -283,7 +281,7 @@ module_versions = Table(
     metadata,
     Column("module", WORD, primary_key=True),
     Column("sha256", HASH, primary_key=True),
-    Column("source", LongText, nullable=False),
+    Column("source", Prose, nullable=False),
     Column("first_seen", UtcTime, nullable=False),
     **TABLE_OPTIONS,
 )
@@ -302,7 +300,7 @@ audit_events = Table(
     Column("action", WORD, nullable=False, index=True),
     Column("target", NAME, nullable=False, default=""),
     Column("outcome", WORD, nullable=False),
-    Column("detail", Text, nullable=False, default=""),
+    Column("detail", Prose, nullable=False, default=""),
     Column("previous", HASH, nullable=False, unique=True),
     Column("hash", HASH, nullable=False),
     **_COUNTED,

@@ -6,15 +6,40 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Text, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, String, Text, TypeDecorator
 from sqlalchemy.dialects import mysql
 
 _MYSQL = ("mysql", "mariadb")
 
 #: A primary key that counts up by itself; SQLite does that for INTEGER only.
 Id = BigInteger().with_variant(Integer(), "sqlite")
-LongText = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)
+_LongText = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)
 LongBytes = LargeBinary().with_variant(mysql.LONGBLOB(), *_MYSQL)
+
+
+def storable(text: str) -> str:
+    """*text* as every database takes it: no NUL and no half of a surrogate pair, whoever wrote it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+class Word(TypeDecorator[str]):
+    """Short text of a bounded number of characters."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
+class Prose(TypeDecorator[str]):
+    """Text of any length."""
+
+    impl = _LongText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
 
 
 class UtcTime(TypeDecorator[float]):
@@ -33,13 +58,13 @@ class UtcTime(TypeDecorator[float]):
 class Json(TypeDecorator[Any]):
     """Any JSON value, stored as compact text with sorted names."""
 
-    impl = LongText
+    impl = _LongText
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)

@@ -1,0 +1,147 @@
+"""Jobs: one module, its parameters and a frozen list of hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from ..jobs.states import FINAL_JOB
+from . import clock
+from .leases import fence
+from .schema import client_keys, host_results, jobs
+
+#: The ids of the hosts that somebody may see; None: all of them.
+Scope = Select[Any] | None
+
+_ROWS_AT_ONCE = 500
+
+
+def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> int:
+    """Add a queued job and a pending result for each of *hosts*; both are columns by name.
+
+    ``created``, ``state`` and ``host_count`` are filled in; *hosts* need ``host_id``, ``host`` and ``ip``.
+
+    Raises:
+        IntegrityError: the message id or the idempotency key was used before; look with
+            `find_by_message` and `find_by_idempotency`, in a new transaction.
+    """
+    filled = {"created": clock.now(conn), "state": "queued", "host_count": len(hosts), **job}
+    key = conn.execute(insert(jobs).values(filled)).inserted_primary_key
+    assert key is not None
+    job_id: int = key[0]
+    for part in parts(hosts):
+        conn.execute(insert(host_results), [{"job_id": job_id, **host} for host in part])
+    return job_id
+
+
+def find_by_idempotency(conn: Connection, key_kid: str, user_id: int, key: str) -> RowMapping | None:
+    """The job that this program and person submitted under the idempotency key *key*."""
+    same = jobs.c.key_kid == key_kid, jobs.c.user_id == user_id, jobs.c.idempotency_key == key
+    return conn.execute(_jobs().where(*same)).mappings().first()
+
+
+def find_by_message(conn: Connection, key_kid: str, message_id: str) -> RowMapping | None:
+    """The job that this program submitted with the message *message_id*."""
+    same = jobs.c.key_kid == key_kid, jobs.c.message_id == message_id
+    return conn.execute(_jobs().where(*same)).mappings().first()
+
+
+def job_row(conn: Connection, job_id: int, scope: Scope = None) -> RowMapping | None:
+    """The job, with the name of its client key as ``key_name``; None if there is none, or none in *scope*."""
+    return conn.execute(_jobs().where(jobs.c.id == job_id, *_in_scope(scope))).mappings().first()
+
+
+def list_jobs(
+    conn: Connection,
+    *,
+    limit: int,
+    before: int | None = None,
+    state: str | None = None,
+    module: str | None = None,
+    user: str | None = None,
+    host: str | None = None,
+    scope: Scope = None,
+) -> list[RowMapping]:
+    """The newest jobs first, at most *limit*, older than the job *before*; *user* and *host* are names."""
+    wanted = [*_in_scope(scope)]
+    if before is not None:
+        wanted.append(jobs.c.id < before)
+    if state is not None:
+        wanted.append(jobs.c.state == state)
+    if module is not None:
+        wanted.append(jobs.c.module == module)
+    if user is not None:
+        wanted.append(func.lower(jobs.c.user) == user.lower())
+    if host is not None:
+        wanted.append(_has_host(func.lower(host_results.c.host) == host.lower()))
+    query = _jobs().where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
+    return list(conn.execute(query).mappings())
+
+
+def set_state(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:
+    """Say where an unfinished job stands and, in one line, what it waits for.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    fence(conn, job_id, attempt, state=state, reason=reason)
+
+
+def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:
+    """End the job, for good.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    fence(conn, job_id, attempt, state=state, reason=reason, finished=clock.now(conn), lease_until=None)
+
+
+def ask_cancel(conn: Connection, job_id: int) -> RowMapping | None:
+    """Note that somebody wants the job stopped; its worker sees that when it renews its lease.
+
+    A job that waits without a worker can be claimed at once, to be ended. A finished job stays as it is.
+    """
+    open_job = jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB), jobs.c.cancel_asked.is_(False)
+    asked = conn.execute(update(jobs).where(*open_job).values(cancel_asked=True, event=jobs.c.event + 1))
+    if asked.rowcount:
+        running = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running")
+        conn.execute(running.values(state="cancelling"))
+        waiting = update(jobs).where(jobs.c.id == job_id, jobs.c.worker.is_(None))
+        conn.execute(waiting.values(lease_until=None))
+    return job_row(conn, job_id)
+
+
+def state_counts(conn: Connection) -> dict[str, int]:
+    """How many unfinished jobs are in each state."""
+    query = select(jobs.c.state, func.count()).where(jobs.c.finished.is_(None)).group_by(jobs.c.state)
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """*items* in pieces that are small enough for one statement on every database."""
+    return (items[start : start + _ROWS_AT_ONCE] for start in range(0, len(items), _ROWS_AT_ONCE))
+
+
+def _jobs() -> Select[Any]:
+    named = client_keys.c.name.label("key_name")
+    return select(jobs, named).outerjoin(client_keys, client_keys.c.kid == jobs.c.key_kid)
+
+
+def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
+    return [] if scope is None else [_has_host(host_results.c.host_id.in_(scope))]
+
+
+def _has_host(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(host_results.c.job_id == jobs.c.id, condition)

@@ -1,0 +1,112 @@
+"""Who works on a job: a lease by the database's clock, and a fence against a worker that lost it.
+
+Each claim raises the job's ``attempt``. Whoever writes for a job names the attempt that it claimed; a worker
+that slept through its lease finds that the number has moved on and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, RowMapping, or_, select, update
+
+from ..errors import LeaseLost
+from . import clock
+from .schema import jobs
+
+
+def claim_job(
+    conn: Connection, worker: str, lease_seconds: float, states: Collection[str] = ("queued",)
+) -> RowMapping | None:
+    """Give the oldest job that is in one of *states* and has no live lease to *worker*, or None.
+
+    The row is as it stands after the claim.
+    """
+    now = clock.now(conn)
+    free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
+    oldest = (
+        select(jobs.c.id)
+        .where(jobs.c.state.in_(states), free)
+        .order_by(jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job_id = conn.execute(oldest).scalar()
+    return None if job_id is None else claim_this(conn, job_id, worker, lease_seconds)
+
+
+def claim_this(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> RowMapping | None:
+    """Give the job *job_id* to *worker*, unless it is finished or under a live lease (then None)."""
+    now = clock.now(conn)
+    claimed = conn.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.finished.is_(None),
+            or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now),
+        )
+        .values(worker=worker, attempt=jobs.c.attempt + 1, lease_until=now + lease_seconds)
+    )
+    return _row(conn, job_id) if claimed.rowcount else None
+
+
+def renew_lease(conn: Connection, job_id: int, worker: str, attempt: int, lease_seconds: float) -> RowMapping:
+    """Prolong the lease; the row tells, among other things, whether ``cancel_asked``.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    renewed = conn.execute(
+        update(jobs)
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.worker == worker,
+            jobs.c.attempt == attempt,
+            jobs.c.finished.is_(None),
+        )
+        .values(lease_until=clock.now(conn) + lease_seconds)
+    )
+    if not renewed.rowcount:
+        raise LeaseLost
+    return _row(conn, job_id)
+
+
+def release_job(conn: Connection, job_id: int, attempt: int, reason: str, wait_seconds: float = 0) -> None:
+    """Give the job back, to be claimed again in *wait_seconds*; *reason* says what it waits for.
+
+    Raises:
+        LeaseLost: another worker has the job.
+    """
+    until = clock.now(conn) + wait_seconds
+    fence(conn, job_id, attempt, worker=None, lease_until=until, reason=reason)
+
+
+def expired_leases(conn: Connection) -> list[RowMapping]:
+    """Unfinished jobs whose worker has not renewed its lease in time, oldest first."""
+    late = jobs.c.lease_until < clock.now(conn)
+    query = select(jobs).where(jobs.c.finished.is_(None), jobs.c.worker.is_not(None), late)
+    return list(conn.execute(query.order_by(jobs.c.id)).mappings())
+
+
+def fence(
+    conn: Connection, job_id: int, attempt: int, *, even_finished: bool = False, **changes: object
+) -> int:
+    """Lock the job's row for the rest of the transaction, change it, and return its next event number.
+
+    *even_finished* says whether that may happen to a finished job too.
+
+    Raises:
+        LeaseLost: *attempt* is not the job's latest claim, or the job is finished.
+    """
+    held = [jobs.c.id == job_id, jobs.c.attempt == attempt]
+    if not even_finished:
+        held.append(jobs.c.finished.is_(None))
+    changed = conn.execute(update(jobs).where(*held).values(event=jobs.c.event + 1, **changes))
+    if not changed.rowcount:
+        raise LeaseLost
+    number: int = conn.execute(select(jobs.c.event).where(jobs.c.id == job_id)).scalar_one()
+    return number
+
+
+def _row(conn: Connection, job_id: int) -> RowMapping:
+    return conn.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one()

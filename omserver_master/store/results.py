@@ -1,0 +1,229 @@
+"""What happened on each host of a job, and everything that changed since an event number.
+
+All changes of a job's rows go through the job's own row lock: event numbers are committed in their order, so
+that whoever has seen number N has seen all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, bindparam, func, or_, select, update
+
+from ..jobs.states import OPEN_HOST
+from . import clock
+from .clock import utc_now
+from .jobs import Scope, parts
+from .leases import fence
+from .outputs import SealedOutput, put_sealed
+from .schema import host_results, jobs
+
+#: Ends that a late answer may still put right.
+UNCERTAIN: Final = frozenset({"unknown", "timed_out", "unreachable"})
+
+
+@dataclass(frozen=True)
+class HostResult:
+    """The end of one host's work. Times are unix seconds; None: the time of storing."""
+
+    host_id: int
+    state: str
+    reason: str = ""
+    rc: int | None = None
+    stdout: SealedOutput | None = None
+    stderr: SealedOutput | None = None
+    stdout_cut: int = 0
+    stderr_cut: int = 0
+    finished: float | None = None
+    late: bool = False
+
+
+def mark_dispatched(
+    conn: Connection,
+    job_id: int,
+    host_ids: Sequence[int],
+    handle: str,
+    connection: str,
+    attempt: int,
+    remote_ids: Mapping[int, str] | None = None,
+) -> None:
+    """Write down, before anything is sent, that *host_ids* get their work over *connection* under *handle*.
+
+    The job is running from then on.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    event = fence(conn, job_id, attempt, started=func.coalesce(jobs.c.started, utc_now()), reason="")
+    conn.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued").values(state="running"))
+    sent = {"state": "dispatched", "handle": handle, "connection": connection, "reason": "", "event": event}
+    not_ended = or_(host_results.c.state == "pending", host_results.c.state == "dispatched")
+    change = (
+        _this_row()
+        .where(not_ended)
+        .values(
+            **sent, started=func.coalesce(host_results.c.started, utc_now()), remote_id=bindparam("remote")
+        )
+    )
+    known = remote_ids or {}
+    for part in parts(host_ids):
+        keys = [{"job": job_id, "host_key": id_, "remote": known.get(id_, "")} for id_ in part]
+        conn.execute(change, keys)
+
+
+def store_results(conn: Connection, job_id: int, attempt: int, ends: Iterable[HostResult]) -> list[int]:
+    """Store a batch of ends under one event number; answer the ids of the hosts whose row changed.
+
+    The first end of a host stays, except that a late answer replaces one of `UNCERTAIN`. An end for a host
+    that is not of this job is dropped. A finished job takes late answers too.
+
+    Raises:
+        LeaseLost: another worker has the job.
+    """
+    event = fence(conn, job_id, attempt, even_finished=True)
+    now = clock.now(conn)
+    batch = list(ends)
+    states = _states(conn, job_id, [end.host_id for end in batch])
+    accepted: dict[int, HostResult] = {}
+    late: set[int] = set()
+    for end in batch:
+        before = states.get(end.host_id)
+        if before is None or not may_replace(before, end.state):
+            continue
+        states[end.host_id] = end.state
+        accepted[end.host_id] = end
+        if end.late or before in UNCERTAIN:
+            late.add(end.host_id)
+    _write(conn, job_id, [_columns(end, event, now, id_ in late) for id_, end in accepted.items()], accepted)
+    return sorted(accepted)
+
+
+def may_replace(before: str, after: str) -> bool:
+    """Whether a host's state *before* may become *after*."""
+    if after in OPEN_HOST:
+        return False
+    return before in OPEN_HOST or (before in UNCERTAIN and after not in UNCERTAIN)
+
+
+def end_rows(
+    conn: Connection, job_id: int, attempt: int, before: Collection[str], after: str, reason: str
+) -> int:
+    """End all rows that are in one of the open states *before*; answer how many there were.
+
+    Raises:
+        LeaseLost: another worker has the job.
+    """
+    event = fence(conn, job_id, attempt)
+    open_rows = host_results.c.job_id == job_id, host_results.c.state.in_(OPEN_HOST.intersection(before))
+    ended = {"state": after, "reason": reason, "finished": clock.now(conn), "event": event}
+    return conn.execute(update(host_results).where(*open_rows).values(**ended)).rowcount
+
+
+def results(
+    conn: Connection,
+    job_id: int,
+    *,
+    state: str | None = None,
+    limit: int | None = None,
+    after: int | None = None,
+    scope: Scope = None,
+) -> list[RowMapping]:
+    """Rows of the job in the order of their host ids, *after* that one."""
+    wanted = [host_results.c.job_id == job_id, *_in_scope(scope)]
+    if state is not None:
+        wanted.append(host_results.c.state == state)
+    if after is not None:
+        wanted.append(host_results.c.host_id > after)
+    query = select(host_results).where(*wanted).order_by(host_results.c.host_id).limit(limit)
+    return list(conn.execute(query).mappings())
+
+
+def result_row(conn: Connection, job_id: int, host_id: int, scope: Scope = None) -> RowMapping | None:
+    """One host's row of the job."""
+    wanted = host_results.c.job_id == job_id, host_results.c.host_id == host_id, *_in_scope(scope)
+    return conn.execute(select(host_results).where(*wanted)).mappings().first()
+
+
+def events_since(
+    conn: Connection, job_id: int, since: int, *, limit: int = 2000, scope: Scope = None
+) -> tuple[list[RowMapping], int]:
+    """The rows that changed after the event *since*, and the number to ask with the next time.
+
+    At most about *limit* rows: the rows of one event are never torn apart. With more to come, the number
+    answered is below the job's own.
+    """
+    newest = conn.execute(select(jobs.c.event).where(jobs.c.id == job_id)).scalar() or 0
+    changed = host_results.c.job_id == job_id, host_results.c.event > since, *_in_scope(scope)
+    numbers = select(host_results.c.event).where(*changed).order_by(host_results.c.event)
+    last = conn.execute(numbers.offset(limit - 1).limit(1)).scalar()
+    wanted = changed if last is None else (*changed, host_results.c.event <= last)
+    query = select(host_results).where(*wanted).order_by(host_results.c.event, host_results.c.host_id)
+    rows = list(conn.execute(query).mappings())
+    seen = rows[-1]["event"] if rows else since
+    return rows, seen if last is not None else max(newest, seen)
+
+
+def counts(conn: Connection, job_ids: Sequence[int], scope: Scope = None) -> dict[int, dict[str, int]]:
+    """For each job, how many of its hosts are in each state; states with none are left out."""
+    found: dict[int, dict[str, int]] = {job_id: {} for job_id in job_ids}
+    for part in parts(job_ids):
+        query = (
+            select(host_results.c.job_id, host_results.c.state, func.count())
+            .where(host_results.c.job_id.in_(part), *_in_scope(scope))
+            .group_by(host_results.c.job_id, host_results.c.state)
+        )
+        for job_id, state, number in conn.execute(query):
+            found[job_id][state] = number
+    return found
+
+
+def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
+    return [] if scope is None else [host_results.c.host_id.in_(scope)]
+
+
+def _states(conn: Connection, job_id: int, host_ids: Sequence[int]) -> dict[int, str]:
+    states: dict[int, str] = {}
+    for part in parts(host_ids):
+        mine = host_results.c.job_id == job_id, host_results.c.host_id.in_(part)
+        found = conn.execute(select(host_results.c.host_id, host_results.c.state).where(*mine))
+        states.update((id_, state) for id_, state in found)
+    return states
+
+
+def _this_row() -> Update:
+    return update(host_results).where(
+        host_results.c.job_id == bindparam("job"), host_results.c.host_id == bindparam("host_key")
+    )
+
+
+def _columns(end: HostResult, event: int, now: float, late: bool) -> dict[str, Any]:
+    return {
+        "host_key": end.host_id,
+        "state": end.state,
+        "reason": end.reason,
+        "rc": end.rc,
+        "finished": now if end.finished is None else end.finished,
+        "stdout_bytes": end.stdout.size if end.stdout else 0,
+        "stderr_bytes": end.stderr.size if end.stderr else 0,
+        "stdout_cut": end.stdout_cut,
+        "stderr_cut": end.stderr_cut,
+        "first_line": (end.stdout and end.stdout.first_line) or (end.stderr and end.stderr.first_line) or "",
+        "late": late,
+        "event": event,
+    }
+
+
+def _write(conn: Connection, job_id: int, rows: list[dict[str, Any]], ends: Mapping[int, HostResult]) -> None:
+    if not rows:
+        return
+    texts = [text for end in ends.values() for text in (end.stdout, end.stderr) if text]
+    ids = put_sealed(conn, texts)
+    for row in rows:
+        end = ends[row["host_key"]]
+        row["job"] = job_id
+        row["stdout_id"] = ids[end.stdout.digest] if end.stdout else None
+        row["stderr_id"] = ids[end.stderr.digest] if end.stderr else None
+    names = [name for name in rows[0] if name not in ("job", "host_key")]
+    conn.execute(_this_row().values({name: bindparam(name) for name in names}), rows)
