@@ -1,0 +1,89 @@
+"""The commands of omctl, and how each of them ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ..errors import NotReached, OMServerError, Refused
+from . import ends, enroll, hosts, jobs, login, modules, run_module, status
+from .visible import visible_line
+
+#: What to do about a refusal, by its code.
+_ADVICE = {
+    "login_required": "Log in first: omctl login",
+    "session_expired": "Log in again: omctl login",
+    "unknown_module": "omctl modules lists them.",
+    "unknown_host": "omctl hosts lists them.",
+    "invalid_param": "omctl modules ID shows its parameters.",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="omserver", prog_name="omctl")
+def cli() -> None:
+    """Run numbered modules on many hosts, and see what happened on each of them.
+
+    Exit codes: 0 all ok, 1 some failed, 2 refused or wrong usage, 3 some unreachable, 4 some timed out,
+    5 some unknown, 6 cancelled, expired, interrupted or not started, 7 master not reached, 130 Ctrl-C.
+    Of several, the first of 5, 1, 4, 3, 6.
+    """
+
+
+for _command in (
+    login.login,
+    login.logout,
+    login.whoami,
+    modules.modules,
+    hosts.hosts,
+    run_module.run,
+    jobs.jobs,
+    jobs.job,
+    status.status,
+    enroll.enroll,
+):
+    cli.add_command(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and answer its exit code; every error is one line on standard error."""
+    as_json = "--json" in arguments
+    try:
+        return int(cli.main(list(arguments), prog_name="omctl", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        return _end_of_usage_error(error)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("Interrupted.", ends.INTERRUPTED)
+    except NotReached as error:
+        return _explain(error, f"{error} Is it running? omctl tries what OMSERVER_RPYC_HOST says.", as_json)
+    except OMServerError as error:
+        return _explain(error, f"{error} {_ADVICE.get(getattr(error, 'code', ''), '')}", as_json)
+    except BrokenPipeError:
+        # The reader of our output has seen enough; nothing is left to be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ends.OK
+    except OSError as error:
+        return _complain(str(error), ends.REFUSED)
+
+
+def _end_of_usage_error(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f" {context.command_path} --help shows how." if context else ""
+    return _complain(error.format_message() + hint, ends.REFUSED)
+
+
+def _explain(error: OMServerError, text: str, as_json: bool) -> int:
+    if as_json:
+        code = "not_reached" if isinstance(error, NotReached) else getattr(error, "code", "error")
+        details = error.details if isinstance(error, Refused) else {}
+        print(json.dumps({"error": {"code": code, "text": str(error), "details": details}}))
+    return _complain(text, ends.NOT_REACHED if isinstance(error, NotReached) else ends.REFUSED)
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"omctl: {visible_line(text.strip())}", file=sys.stderr)
+    return code

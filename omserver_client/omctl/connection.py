@@ -1,0 +1,32 @@
+"""The open line to the master that every command uses."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..client import Client, connect
+from .profile import Profile, load_profile
+from .saved import SavedLogin, load_login
+
+
+def profile_and_login() -> tuple[Profile, SavedLogin | None]:
+    """The profile, and the login kept for its master if there is one."""
+    profile = load_profile()
+    return profile, load_login(profile.address)
+
+
+@contextmanager
+def master(*, anonymous: bool = False) -> Iterator[Client]:
+    """A client of the master, with the kept login unless *anonymous*; closed at the end.
+
+    Raises:
+        NotReached: there is no master at the profile's address.
+    """
+    profile, saved = profile_and_login()
+    session = None if anonymous or saved is None else saved.session
+    tls = ssl.create_default_context(cafile=profile.ca) if profile.ca else None
+    key = profile.key_file
+    with connect(profile.host, profile.port, key=key, session=session, tls=tls) as client:
+        yield client

@@ -1,0 +1,98 @@
+"""``omctl jobs``, ``job show``, ``job cancel``: what was run, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ..client import Client
+from . import ends
+from .connection import master
+from .follow import job_line, result_line
+from .outputs import all_results, print_outputs
+from .run_module import job_document, watch
+from .show import console, counts_text, json_option, local_time, print_json, print_table, state_word
+from .visible import visible_line
+
+
+@click.command()
+@click.option("--state", help="Only jobs in this state.")
+@click.option("--module", help="Only jobs of this module.")
+@click.option("--user", help="Only jobs of this user.")
+@click.option("--host", help="Only jobs on this host.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
+@json_option
+def jobs(as_json: bool, limit: int, **wanted: str | None) -> None:
+    """List jobs, the newest first."""
+    with master() as client:
+        answer = client.jobs(limit=limit, **{name: value for name, value in wanted.items() if value})
+    if as_json:
+        print_json(answer)
+        return
+    print_table(("job", "module", "state", "hosts", "user", "created"), [_row(one) for one in answer["jobs"]])
+    if answer["more"]:
+        click.echo(f"There are more; --limit {limit * 2} shows them.")
+
+
+@click.group()
+def job() -> None:
+    """Show or cancel one job."""
+
+
+@job.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--output", is_flag=True, help="Print all that the hosts printed.")
+@click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
+@click.option("--follow", is_flag=True, help="Wait for its end; the exit code is then that of the run.")
+@json_option
+def show(job_id: str, output: bool, raw: bool, follow: bool, as_json: bool) -> int:
+    """Show a job and what happened on each of its hosts."""
+    with master() as client:
+        if follow:
+            return watch(client, job_id, output=output, raw=raw, as_json=as_json)
+        found = client.job(job_id)
+        if as_json:
+            print_json(job_document(client, found, output=output))
+        else:
+            _print_job(client, found, output=output, raw=raw)
+    return ends.OK
+
+
+@job.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def cancel(job_id: str, as_json: bool) -> None:
+    """Stop a job: hosts not yet begun are left alone, work that runs is stopped where that is possible."""
+    with master() as client:
+        found = client.cancel(job_id)
+    if as_json:
+        print_json({"job": found})
+    else:
+        click.echo(job_line(found))
+
+
+def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        job["id"],
+        f"{job['module']} {job['title']}",
+        state_word(job["state"]),
+        counts_text(job["counts"]),
+        job["user"],
+        local_time(job["created"]),
+    )
+
+
+def _print_job(client: Client, job: Mapping[str, Any], *, output: bool, raw: bool) -> None:
+    out = console()
+    params = " ".join(f"{name}={value}" for name, value in job["params"].items())
+    out.print(visible_line(f"{job['module']} {job['title']} {params}".rstrip()))
+    out.print(f"by {visible_line(job['user'] or job['key'])} at {local_time(job['created'])}")
+    results = all_results(client, job["id"])
+    if output:
+        print_outputs(client, job["id"], results, raw=raw)
+    else:
+        for result in results:
+            out.print(result_line(result))
+    out.print(job_line(job))

@@ -1,0 +1,74 @@
+"""What hosts printed, fetched from the master piece by piece."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ..client import Client
+from .show import console, state_text
+from .visible import visible_bytes, visible_line
+
+
+def all_results(client: Client, job: str) -> list[dict[str, Any]]:
+    """Every host result of *job*, page after page."""
+    found: list[dict[str, Any]] = []
+    after = None
+    while True:
+        page = client.results(job, after=after)
+        found += page["results"]
+        if not page["more"] or not page["results"]:
+            return found
+        after = page["results"][-1]["host_id"]
+
+
+def print_outputs(client: Client, job: str, results: list[dict[str, Any]], *, raw: bool) -> None:
+    """Print what each host wrote, under its name; as it came only when *raw*."""
+    out = console()
+    for result in results:
+        out.print(Text.assemble("== ", visible_line(result["host"]), "  ", state_text(result["state"])))
+        for stream in ("stdout", "stderr"):
+            if result[f"{stream}_bytes"]:
+                _print_stream(out, stream, *read_output(client, job, result["host_id"], stream), raw=raw)
+
+
+def _print_stream(out: Console, stream: str, text: bytes, cut: int, *, raw: bool) -> None:
+    if stream == "stderr":
+        out.print("-- standard error:")
+    if raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    else:
+        out.print(visible_bytes(text).removesuffix("\n"))
+    if cut:
+        out.print(f"-- {cut} more bytes were cut off")
+
+
+def read_output(client: Client, job: str, host_id: int, stream: str) -> tuple[bytes, int]:
+    """All that the master kept of one host's *stream*, and the number of bytes that were cut off."""
+    whole, offset = b"", 0
+    while True:
+        part = client.output(job, host_id, stream, offset)
+        whole += base64.b64decode(part["text"])
+        if part["next"] is None:
+            return whole, part["cut_bytes"]
+        offset = part["next"]
+
+
+def outputs_as_json(client: Client, job: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The *results* with their outputs as text, bytes that are not UTF-8 written out as ``\\xff``."""
+    full = []
+    for result in results:
+        texts = {}
+        for stream in ("stdout", "stderr"):
+            text = (
+                read_output(client, job, result["host_id"], stream)[0] if result[f"{stream}_bytes"] else b""
+            )
+            texts[stream] = text.decode("utf-8", errors="backslashreplace")
+        full.append({**result, **texts})
+    return full

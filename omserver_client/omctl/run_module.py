@@ -1,0 +1,144 @@
+"""``omctl run``: run a module on hosts and watch them answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ..client import Client
+from ..errors import ConfirmationNeeded, NotReached
+from . import ends
+from .connection import master
+from .follow import Progress, follow, job_line
+from .outputs import all_results, outputs_as_json, print_outputs
+from .show import console, json_option, print_error, print_json
+from .visible import visible_line
+
+
+@click.command("run")
+@click.argument("module")
+@click.option(
+    "--host", "names", multiple=True, required=True, help="A host's name; give it once for each host."
+)
+@click.option(
+    "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; lists repeat it."
+)
+@click.option("--timeout", type=click.IntRange(min=1), help="Seconds that each host may take.")
+@click.option("--start-before", type=click.IntRange(min=1), help="Seconds within which it must start.")
+@click.option("--confirm", type=click.IntRange(min=1), help="Confirm that this many hosts are meant.")
+@click.option("--yes", is_flag=True, help="Confirm any number of hosts.")
+@click.option("--no-wait", is_flag=True, help="Print the job's number and do not follow it.")
+@click.option("--output", is_flag=True, help="At the end, print all that the hosts printed.")
+@click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
+@click.option("--key", help="Idempotency key: the same run sent again under it is the same job.")
+@json_option
+def run(
+    module: str,
+    names: Sequence[str],
+    pairs: Sequence[str],
+    confirm: int | None,
+    yes: bool,
+    no_wait: bool,
+    output: bool,
+    raw: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Run MODULE on the named hosts, and show each host as it answers. The exit code tells how it ended."""
+    params = read_params(pairs)
+    with master() as client:
+        plan = client.preview(module, params, list(names))
+        for warning in plan["warnings"]:
+            print_error(f"omctl: {visible_line(warning['text'])}")
+        confirmed = confirm or _confirmed(plan, yes)
+        job = client.submit(module, params, list(names), confirm=confirmed, **options)["job"]
+        if no_wait:
+            _announce(job, as_json)
+            return ends.OK
+        return watch(client, job["id"], output=output, raw=raw, as_json=as_json)
+
+
+def watch(client: Client, job_id: str, *, output: bool, raw: bool, as_json: bool) -> int:
+    """Follow a job to its end and answer the exit code; Ctrl-C leaves the job running."""
+    try:
+        return _watch(client, job_id, output=output, raw=raw, as_json=as_json)
+    except KeyboardInterrupt:
+        print_error(f"omctl: the job goes on. Follow it: omctl job show {job_id} --follow")
+        return ends.INTERRUPTED
+    except NotReached:
+        print_error(f"omctl: the job was accepted. When the master is back: omctl job show {job_id} --follow")
+        raise
+
+
+def _watch(client: Client, job_id: str, *, output: bool, raw: bool, as_json: bool) -> int:
+    if as_json:
+        job = follow(client, job_id, _ignore, _ignore)
+        print_json(job_document(client, job, output=output))
+        return ends.exit_code(job)
+    out = console()
+    progress = Progress(out)
+    with progress.shown():
+        job = follow(client, job_id, progress.result, progress.job)
+    if output:
+        print_outputs(client, job_id, all_results(client, job_id), raw=raw)
+    out.print(job_line(job))
+    if not output:
+        out.print(f"All output: omctl job show {job_id} --output")
+    return ends.exit_code(job)
+
+
+def job_document(client: Client, job: Mapping[str, Any], *, output: bool) -> dict[str, Any]:
+    """A job and its host results as one document; with *output*, all that the hosts printed."""
+    results = all_results(client, job["id"])
+    if output:
+        results = outputs_as_json(client, job["id"], results)
+    return {"job": dict(job), "results": results}
+
+
+def read_params(pairs: Sequence[str]) -> dict[str, str | list[str]]:
+    """Turn ``NAME=VALUE`` words into parameters; a name given several times becomes a list.
+
+    Raises:
+        click.UsageError: a word has no name or no ``=``.
+    """
+    params: dict[str, str | list[str]] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise click.UsageError(f"A parameter is NAME=VALUE, not {pair!r}.")
+        params[name] = _added(params[name], value) if name in params else value
+    return params
+
+
+def _added(before: str | list[str], value: str) -> list[str]:
+    return [*before, value] if isinstance(before, list) else [before, value]
+
+
+def _confirmed(plan: Mapping[str, Any], yes: bool) -> int | None:
+    """The number of hosts that somebody confirmed, or None where none was asked for."""
+    number: int | None = plan["confirm"]
+    if number is None or yes:
+        return number
+    what = f"{plan['module']['id']} {visible_line(plan['module']['title'])} on {number} hosts"
+    if not sys.stdin.isatty():
+        raise ConfirmationNeeded(f"Running {what} must be confirmed: --confirm {number}.", number=number)
+    typed = click.prompt(
+        f"{what}: risk {plan['module']['risk']}. Type {number} to run it", default="", show_default=False
+    )
+    if typed.strip() != str(number):
+        raise ConfirmationNeeded("Not confirmed; nothing was run.", number=number)
+    return number
+
+
+def _announce(job: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json({"job": dict(job)})
+    else:
+        click.echo(f"{job_line(job)}\nFollow it: omctl job show {job['id']} --follow")
+
+
+def _ignore(_: Mapping[str, Any]) -> None:
+    """News that nobody prints: the document at the end says it all."""
