@@ -1,0 +1,399 @@
+"""The run of one job: module code in a child describes work, engines do it, every host gets one ending.
+
+One thread owns the :class:`Board` and reads one inbox. Into the inbox go the child's messages, the hosts'
+answers, what a cancel proved, and a wake-up when the database has news. Endings leave through the
+:class:`Recorder`, which writes them to the database under this worker's fence.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from omserver_master.backends.base import Backend
+from omserver_master.contract.work import Answer, work_from_wire
+
+from .board import Board, Ending, JobHost, Seat
+from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, Work, cancel, same_work, send
+from .states import job_end
+
+log = logging.getLogger(__name__)
+
+#: Seconds that module code may be silent while no host works for it.
+CODE_SILENCE = 30.0
+#: Seconds between two looks at a connection whose control point is down.
+LOOK_AGAIN = 2.0
+#: Seconds between two looks at the database for a cancel, when no bell rang.
+LOOK_FOR_NEWS = 1.0
+#: Seconds that a cancel may take until what is still open is called unknown.
+CANCEL_LIMIT = 20.0
+#: Seconds that a module's timeout leaves for the way there and back.
+MARGIN = 5.0
+
+
+class LostClaim(Exception):
+    """Another worker holds the job now; nothing more may be written for it."""
+
+
+class Recorder(Protocol):
+    """Where a run writes what happened. Every method may raise :class:`LostClaim`."""
+
+    def dispatched(self, group: Dispatched) -> None:
+        """Commit that these hosts are about to be given work. Returns only once it is durable."""
+
+    def not_sent(self, host_ids: Iterable[int]) -> None:
+        """Commit that these hosts were not given work after all."""
+
+    def ended(self, host_id: int, ending: Ending) -> None:
+        """Keep the ending of a host; durable after the next :meth:`flush`."""
+
+    def flush(self, *, force: bool = False) -> None:
+        """Commit what was kept when it is time to, or at once with *force*."""
+
+    def explain(self, reason: str) -> None:
+        """Commit the one line that says why the job waits, or ``""``."""
+
+    def news(self) -> bool:
+        """Whether somebody asked to cancel the job."""
+
+    def cancelling(self) -> None:
+        """Commit that the job is being cancelled."""
+
+    def finish(self, state: str, reason: str) -> None:
+        """Commit everything kept and the end of the job."""
+
+
+class Code(Protocol):
+    """The child process that runs the module's code for this job."""
+
+    def send(self, message: Mapping[str, Any]) -> None: ...
+    def kill(self, reason: str) -> None: ...
+
+
+class Roads(Protocol):
+    """The connections of this site."""
+
+    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
+        """The first connection of *host* whose control point is up, or the reason why none is."""
+
+
+class Wake:
+    """Put into the inbox to make the run look at the database now."""
+
+
+class ChildSaid:
+    """One message of the child process."""
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        self.message = message
+
+
+class ChildGone:
+    """The child process is over; *reason* says why if that was not its own will."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+
+
+class JobRun:
+    """Runs one claimed job to its end.
+
+    Args:
+        hosts: the open hosts of the job.
+        timeout: seconds that a host may take for all of its work.
+        silence: seconds that the module's code may say nothing while no host works for it.
+        start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
+    """
+
+    def __init__(
+        self,
+        hosts: Iterable[JobHost],
+        code: Code,
+        roads: Roads,
+        recorder: Recorder,
+        *,
+        timeout: float,
+        start_by: float,
+        silence: float = CODE_SILENCE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.inbox: Inbox = queue.Queue()
+        self.board = Board.of(hosts)
+        self._code = code
+        self._roads = roads
+        self._recorder = recorder
+        self._timeout = timeout
+        self._silence = silence
+        self._start_by = start_by
+        self._clock = clock
+        self._deadlines: dict[int, float] = {}
+        self._flying: dict[str, Group] = {}
+        self._waiting: list[tuple[Seat, Work]] = []
+        self._look_again = 0.0
+        self._look_for_news = 0.0
+        self._code_heard = time.monotonic()
+        self._cancel_until: float | None = None
+        self._stopping = False
+        self._explained = ""
+
+    def wake(self) -> None:
+        """Make the run look at the database now. From any thread."""
+        self.inbox.put(Wake())
+
+    def stop(self) -> None:
+        """The worker is being stopped: end the run now, calling unknown what is under way. From any thread."""
+        self._stopping = True
+        self.wake()
+
+    def run(self) -> None:
+        """Take part until every host has an ending and the job its end.
+
+        Raises:
+            LostClaim: another worker has taken the job over; nothing more was written.
+        """
+        while self.board.open():
+            self._take_one()
+            self._tick()
+            self._recorder.flush()
+        self._finish()
+
+    # -- one turn of the loop
+
+    def _take_one(self) -> None:
+        try:
+            event = self.inbox.get(timeout=0.05 if self._waiting or self._cancel_until else 0.25)
+        except queue.Empty:
+            return
+        self._handle(event)
+        while not self.inbox.empty():
+            self._handle(self.inbox.get_nowait())
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case Answered():
+                self._answered(self.board.seats[event.host_id], event.answer)
+            case ChildSaid():
+                self._code_heard = time.monotonic()
+                self._child_said(event.message)
+            case ChildGone():
+                self._code_over(event.reason or "The module's code ended before it said how this host ended.")
+            case NotSent():
+                self._not_sent(event)
+            case Stopped():
+                self._stopped(self.board.seats[event.host_id], event.proof)
+            case Wake():
+                self._look_for_news = 0.0
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self._stopping:
+            self._give_up_for_stop()
+            return
+        if now >= self._look_for_news:
+            self._look_for_news = now + LOOK_FOR_NEWS
+            if self._cancel_until is None and self._recorder.news():
+                self._cancel()
+        if self._cancel_until is not None and now >= self._cancel_until:
+            self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
+        if self._waiting and now >= self._look_again:
+            self._dispatch_waiting()
+        self._watch_code(now)
+
+    # -- what module code says
+
+    def _child_said(self, message: Mapping[str, Any]) -> None:
+        match message.get("say"):
+            case "work":
+                self._take_work(message["items"])
+            case "end":
+                self._ended_by_code(message)
+            case "direct":
+                self._direct(message["results"])
+            case "broken" | "crashed":
+                self._crashed(message)
+            case "done":
+                self._code_over("The module ended without saying how this host ended.")
+
+    def _take_work(self, items: Iterable[Mapping[str, Any]]) -> None:
+        for item in items:
+            seat = self.board.named(str(item["host"]))
+            if seat is not None and seat.state in ("pending", "dispatched"):
+                self._waiting.append((seat, work_from_wire(item["work"])))
+        self._look_again = 0.0
+
+    def _ended_by_code(self, message: Mapping[str, Any]) -> None:
+        seat = self.board.named(str(message["host"]))
+        if seat is None:
+            return
+        end = message["end"]
+        self._end(seat, Ending.of(end["state"], end.get("reason", ""), seat.answer, end.get("text", "")))
+
+    def _crashed(self, message: Mapping[str, Any]) -> None:
+        where = f", line {message['line']}" if message.get("line") else ""
+        reason = f"The module's code failed{where}: {message['reason']}"
+        seat = self.board.named(str(message.get("host", "")))
+        if seat is not None:
+            self._end_unfinished(seat, reason)
+        else:
+            self._code_over(reason)
+
+    def _direct(self, results: Iterable[Mapping[str, Any]]) -> None:
+        for result in results:
+            seat = self.board.named(str(result["host"]))
+            if seat is not None:
+                self._end(seat, _direct_ending(result))
+
+    def _code_over(self, reason: str) -> None:
+        for seat in self.board.open():
+            self._end_unfinished(seat, reason)
+
+    def _end_unfinished(self, seat: Seat, reason: str) -> None:
+        """End a host that the module's code left alone: it failed if it had answered, else say what is known."""
+        if seat.answer is not None:
+            self._end(seat, Ending.of("failed", reason, seat.answer))
+        elif seat.sent:
+            self._end(seat, Ending("unknown", reason))
+        else:
+            self._end(seat, Ending("not_started", reason))
+
+    def _watch_code(self, now: float) -> None:
+        """Kill module code that says nothing although no host works for it."""
+        working = self._waiting or any(seat.state == "dispatched" for seat in self.board.open())
+        busy = working and not self._code_owes()
+        if busy:
+            self._code_heard = now
+        elif now - self._code_heard > self._silence:
+            self._code.kill("overrun")
+            self._code_over(f"The module's code said nothing for {self._silence:g} s and was stopped.")
+
+    def _code_owes(self) -> bool:
+        """Whether a host's answer was handed to the code and it has not said what comes next."""
+        return any(seat.state == "dispatched" and seat.answer is not None for seat in self.board.open())
+
+    # -- work to engines and back
+
+    def _dispatch_waiting(self) -> None:
+        if self._cancel_until is not None:
+            self._waiting.clear()
+            return
+        ready, reasons = [], set()
+        for seat, work in self._waiting:
+            road = self._roads.choose(seat.host)
+            if isinstance(road, str):
+                reasons.add(road)
+            else:
+                ready.append((seat, work, road))
+        self._waiting = [(s, w) for s, w in self._waiting if all(s is not seat for seat, _, _ in ready)]
+        self._explain_wait(reasons)
+        for connection_id, backend in {road[0]: road[1] for _, _, road in ready}.items():
+            mine = [(seat, work) for seat, work, road in ready if road[0] == connection_id]
+            for work, seats in same_work(mine):
+                self._send(Group(work, connection_id, backend, seats, backend.new_handle()))
+
+    def _explain_wait(self, reasons: set[str]) -> None:
+        self._look_again = time.monotonic() + LOOK_AGAIN
+        if reasons and self._clock() >= self._start_by:
+            for seat, _ in self._waiting:
+                state = "unknown" if seat.answer else "not_started"
+                self._end(seat, Ending.of(state, f"Its time to start is over: {sorted(reasons)[0]}", seat.answer))
+            self._waiting.clear()
+        text = f"{sorted(reasons)[0]} {len(self._waiting)} host(s) wait." if reasons and self._waiting else ""
+        if text != self._explained:
+            self._explained = text
+            self._recorder.explain(text)
+
+    def _send(self, group: Group) -> None:
+        for seat in group.seats:
+            seat.state, seat.handle, seat.connection_id = "dispatched", group.handle, group.connection_id
+            seat.answer = None
+            self._deadlines.setdefault(seat.host.id, time.monotonic() + self._timeout + MARGIN)
+        self._recorder.dispatched(Dispatched(group.connection_id, group.handle, group.host_ids))
+        for seat in group.seats:
+            seat.sent = True
+        self._flying[group.handle] = group
+        send(group, min(self._deadlines[host_id] for host_id in group.host_ids), self.inbox.put)
+
+    def _not_sent(self, event: NotSent) -> None:
+        seats = [self.board.seats[host_id] for host_id in event.host_ids]
+        self._recorder.not_sent(event.host_ids)
+        for seat in seats:
+            seat.state, seat.sent = "pending", False
+            self._deadlines.pop(seat.host.id, None)
+            self._waiting.append((seat, event.work))
+        self._look_again = 0.0
+
+    def _answered(self, seat: Seat, answer: Answer) -> None:
+        if seat.state != "dispatched":
+            return
+        if self._cancel_until is not None and answer.state != "done":
+            return  # what the cancel proves about this host comes as Stopped
+        if self._cancel_until is not None:
+            state = "ok" if answer.rc == 0 else "cancelled"
+            self._end(seat, Ending.of(state, "" if state == "ok" else "Stopped by the cancel.", answer))
+        elif answer.state == "done":
+            seat.answer = answer
+            self._code_heard = time.monotonic()
+            self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
+        else:
+            self._end(seat, Ending.of(answer.state, answer.reason, answer))
+
+    # -- cancel and stop
+
+    def _cancel(self) -> None:
+        self._cancel_until = time.monotonic() + CANCEL_LIMIT
+        self._recorder.cancelling()
+        self._waiting.clear()
+        for seat in self.board.open():
+            if not seat.sent:
+                self._end(seat, Ending("not_started", "The job was cancelled before this host was given anything."))
+            elif seat.answer is not None:
+                self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
+        open_handles = {seat.handle for seat in self.board.open()}
+        cancel([self._flying[handle] for handle in open_handles], self.inbox.put)
+
+    def _stopped(self, seat: Seat, proof: str) -> None:
+        if seat.state != "dispatched":
+            return
+        endings = {
+            "stopped": Ending("cancelled", "Proved stopped on the host."),
+            "not_started": Ending("not_started", "Cancelled before it began on the host."),
+            "still_running": Ending("unknown", "The host still runs it although it was told to stop."),
+        }
+        unproved = Ending("unknown", "The host was told to stop and did not say whether it did.")
+        self._end(seat, endings.get(proof, unproved))
+
+    def _give_up_for_stop(self) -> None:
+        for seat in self.board.open():
+            self._end_unfinished(seat, f"The worker was stopped; what became of it: handle {seat.handle or '-'}.")
+
+    # -- endings
+
+    def _end_open(self, state: str, reason: str) -> None:
+        for seat in self.board.open():
+            self._end(seat, Ending(state, reason))
+
+    def _end(self, seat: Seat, ending: Ending) -> None:
+        if seat.state not in ("pending", "dispatched"):
+            return
+        seat.state = ending.state
+        self._recorder.ended(seat.host.id, ending)
+
+    def _finish(self) -> None:
+        cancelled = self._cancel_until is not None
+        expired = self._clock() >= self._start_by and not any(s.sent for s in self.board.seats.values())
+        counts = self.board.counts()
+        state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=self._stopping)
+        self._recorder.finish(state, "")
+
+
+def _direct_ending(result: Mapping[str, Any]) -> Ending:
+    return Ending(
+        result["state"],
+        result.get("reason", ""),
+        result.get("rc"),
+        str(result.get("stdout", "")).encode("utf-8", "surrogateescape"),
+        str(result.get("stderr", "")).encode("utf-8", "surrogateescape"),
+    )

@@ -1,0 +1,261 @@
+"""The run of one job, with a hand-written module child, recorder and connections; the engine is real code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from omserver_master.backends.base import Backend, ConnectionDown, Flight, Reachability
+from omserver_master.contract.work import Answer, Run
+from omserver_master.jobs.board import Ending, JobHost, Route
+from omserver_master.jobs.execution import ChildGone, ChildSaid, JobRun
+
+HOSTS = [JobHost(n, f"h{n}", f"10.0.0.{n}", "Debian", "debian", (Route(1, f"m{n}"),)) for n in (1, 2, 3)]
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.endings: dict[int, Ending] = {}
+        self.trail: list[str] = []
+        self.end: tuple[str, str] | None = None
+        self.cancel_asked = False
+
+    def dispatched(self, group: Any) -> None:
+        self.trail.append(f"dispatched {group.host_ids}")
+
+    def not_sent(self, host_ids: Any) -> None:
+        self.trail.append(f"not sent {tuple(host_ids)}")
+
+    def ended(self, host_id: int, ending: Ending) -> None:
+        assert host_id not in self.endings, "a host got two endings"
+        self.endings[host_id] = ending
+
+    def flush(self, *, force: bool = False) -> None: ...
+
+    def explain(self, reason: str) -> None:
+        self.trail.append(f"explain {reason}")
+
+    def news(self) -> bool:
+        return self.cancel_asked
+
+    def cancelling(self) -> None:
+        self.trail.append("cancelling")
+
+    def finish(self, state: str, reason: str) -> None:
+        self.end = (state, reason)
+
+    def states(self) -> list[str]:
+        return [self.endings[n].state for n in sorted(self.endings)]
+
+
+class FakeCode:
+    """Plays the child: hands every host the same Run, ends it by its return code."""
+
+    def __init__(self, *, answers: bool = True) -> None:
+        self.run: JobRun | None = None
+        self.killed = ""
+        self.answers = answers
+
+    def start(self, run: JobRun) -> None:
+        self.run = run
+        items = [{"host": host.name, "work": Run("true").to_wire()} for host in HOSTS]
+        run.inbox.put(ChildSaid({"say": "work", "items": items}))
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert self.run is not None
+        if self.answers:
+            state = "ok" if message["answer"]["rc"] == 0 else "failed"
+            end = {"say": "end", "host": message["host"], "end": {"state": state, "reason": "", "text": ""}}
+            self.run.inbox.put(ChildSaid(end))
+
+    def kill(self, reason: str) -> None:
+        self.killed = reason
+
+
+class PlayedBackend(Backend):
+    kind = "played"
+
+    def __init__(self, play: Any) -> None:
+        super().__init__("played", {})
+        self.play = play
+
+    def probe(self) -> Reachability:
+        return Reachability(True)
+
+    def _dispatch(self, flight: Flight) -> None:
+        threading.Thread(target=self.play, args=(flight,), daemon=True).start()
+
+    def _cancel(self, handle: str, hosts: Any) -> Mapping[str, Any]:
+        return {host.id: "stopped" for host in hosts}
+
+
+class OneRoad:
+    def __init__(self, backend: Backend | str) -> None:
+        self.backend = backend
+
+    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
+        return self.backend if isinstance(self.backend, str) else (1, self.backend)
+
+
+def everybody(answer: Answer) -> Any:
+    def play(flight: Flight) -> None:
+        for host in list(flight.hosts.values()):
+            flight.answer(host.id, answer)
+
+    return play
+
+
+def never(flight: Flight) -> None: ...
+
+
+@pytest.fixture
+def recorder() -> Iterator[FakeRecorder]:
+    yield FakeRecorder()
+
+
+def a_run(
+    recorder: FakeRecorder, backend: Backend | str, code: FakeCode | None = None, **options: Any
+) -> tuple[JobRun, FakeCode]:
+    code = code or FakeCode()
+    options = {"timeout": 5, "start_by": time.time() + 60} | options
+    return JobRun(HOSTS, code, OneRoad(backend), recorder, **options), code
+
+
+def test_every_host_gets_one_ending_and_the_job_succeeds(recorder: FakeRecorder) -> None:
+    run, code = a_run(recorder, PlayedBackend(everybody(Answer("done", 0, b"hi"))))
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["ok"] * 3
+    assert recorder.end == ("succeeded", "")
+    assert recorder.trail[0] == "dispatched (1, 2, 3)"
+
+
+def test_equal_work_goes_out_as_one_dispatch_and_a_bad_return_code_fails_the_host(
+    recorder: FakeRecorder,
+) -> None:
+    run, code = a_run(recorder, PlayedBackend(everybody(Answer("done", 3, b"", b"no"))))
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["failed"] * 3
+    assert recorder.end == ("failed", "")
+    assert len([line for line in recorder.trail if line.startswith("dispatched")]) == 1
+    assert recorder.endings[1].stderr == b"no"
+
+
+def test_a_host_that_is_not_reached_never_comes_back_to_the_module(recorder: FakeRecorder) -> None:
+    run, code = a_run(recorder, PlayedBackend(everybody(Answer("unreachable", reason="down"))))
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["unreachable"] * 3
+
+
+def test_a_connection_that_is_down_leaves_hosts_waiting_and_then_expires_the_job(
+    recorder: FakeRecorder,
+) -> None:
+    run, code = a_run(recorder, "Salt master demo is down.", start_by=time.time() + 0.5)
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["not_started"] * 3
+    assert recorder.end is not None
+    assert recorder.end[0] == "expired"
+    assert any("demo is down" in line and "3 host" in line for line in recorder.trail)
+
+
+def test_what_was_proved_not_sent_waits_and_is_sent_again(recorder: FakeRecorder) -> None:
+    class DownOnce(PlayedBackend):
+        tries = 0
+
+        def _dispatch(self, flight: Flight) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise ConnectionDown("gone")
+            super()._dispatch(flight)
+
+    run, code = a_run(recorder, DownOnce(everybody(Answer("done", 0))))
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["ok"] * 3
+    assert "not sent (1, 2, 3)" in recorder.trail
+
+
+def test_cancel_stops_what_runs_and_says_what_was_proved(recorder: FakeRecorder) -> None:
+    run, code = a_run(recorder, PlayedBackend(never))
+    code.start(run)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    while not recorder.trail:
+        time.sleep(0.01)
+    recorder.cancel_asked = True
+    run.wake()
+    thread.join(10)
+    assert recorder.states() == ["cancelled"] * 3
+    assert recorder.end == ("cancelled", "")
+
+
+def test_code_that_says_nothing_is_killed_and_nothing_was_sent(recorder: FakeRecorder) -> None:
+    run, code = a_run(recorder, PlayedBackend(never), silence=0.3)
+    run.run()
+    assert code.killed == "overrun"
+    assert recorder.states() == ["not_started"] * 3
+    assert recorder.end is not None
+    assert recorder.end[0] == "failed"
+
+
+def test_code_that_says_nothing_after_an_answer_is_killed_and_the_host_failed(recorder: FakeRecorder) -> None:
+    code = FakeCode(answers=False)
+    run, _ = a_run(recorder, PlayedBackend(everybody(Answer("done", 0, b"out"))), code, silence=0.3)
+    code.start(run)
+    run.run()
+    assert code.killed == "overrun"
+    assert recorder.states() == ["failed"] * 3
+    assert recorder.endings[1].stdout == b"out"
+
+
+def test_code_may_be_silent_for_as_long_as_hosts_work(recorder: FakeRecorder) -> None:
+    def slow(flight: Flight) -> None:
+        time.sleep(1.0)
+        everybody(Answer("done", 0))(flight)
+
+    run, code = a_run(recorder, PlayedBackend(slow), silence=0.3)
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["ok"] * 3
+    assert not code.killed
+
+
+def test_a_child_that_dies_before_any_dispatch_leaves_its_hosts_not_started(recorder: FakeRecorder) -> None:
+    run, _ = a_run(recorder, PlayedBackend(never))
+    run.inbox.put(ChildGone("The module's code was killed by signal 9."))
+    run.run()
+    assert recorder.states() == ["not_started"] * 3
+    assert "signal 9" in recorder.endings[1].reason
+
+
+def test_an_engine_that_breaks_leaves_unknown_hosts_with_a_reason(recorder: FakeRecorder) -> None:
+    class Broken(PlayedBackend):
+        def _dispatch(self, flight: Flight) -> None:
+            raise RuntimeError("boom")
+
+    run, code = a_run(recorder, Broken(never))
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["unknown"] * 3
+    assert "boom" in recorder.endings[2].reason
+
+
+def test_a_stopped_worker_calls_unknown_what_was_under_way(recorder: FakeRecorder) -> None:
+    run, code = a_run(recorder, PlayedBackend(never))
+    code.start(run)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    while not recorder.trail:
+        time.sleep(0.01)
+    run.stop()
+    thread.join(10)
+    assert recorder.states() == ["unknown"] * 3
+    assert recorder.end is not None
+    assert recorder.end[0] == "interrupted"
