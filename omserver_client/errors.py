@@ -4,6 +4,7 @@ OMServerError
 ├── NotReached (ConnectionError)             the master is down, or did not answer in time
 ├── SealRefused                              the master could not, or would not, open the message
 ├── ProtocolError                            the answer was not understood
+├── BadKeyFile (ValueError)                  our key file cannot be used; in keyfile.py
 └── Refused                                  the master understood and said no: .code .text .details
     ├── LoginRequired                        login_required
     ├── LoginFailed                          login_failed

@@ -1,0 +1,281 @@
+"""The client: every operation of the master as a method.
+
+with connect(key="~/.omserver/keys/omctl.key") as client:
+    client.login("admin", "...")
+    done = client.run("1003", ["web-01"])
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from .keyfile import Key, read_key
+from .link import Link
+from .messages import LIFE, Reply, Request, TaskRequest
+from .taskstring import Task
+from .transport import Transport
+
+HOST = "127.0.0.1"
+PORT = 11511
+#: How long an operation may take, in seconds, on top of what the master was asked to wait.
+TIMEOUT = 30.0
+#: How long ``runcommands`` waits, in seconds: the master answers after 600 at the latest.
+TASK_TIMEOUT = 660.0
+#: How long one long poll of `Client.watch` waits, in seconds.
+POLL = 20.0
+#: States in which a job is over.
+ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
+
+Json = dict[str, Any]
+#: By name, or in the order of the form.
+Params = Mapping[str, Any] | Sequence[Any] | None
+#: One name, or several of: a name, ``{"id": 7}``, ``{"name": ..., "ip": ...}``.
+Hosts = str | Iterable[str | Mapping[str, Any]]
+
+
+def connect(
+    host: str | None = None,
+    port: int | None = None,
+    key: Key | Path | str | None = None,
+    session: str | None = None,
+    timeout: float = TIMEOUT,
+    tls: ssl.SSLContext | None = None,
+) -> Client:
+    """Connect to the master.
+
+    What is not given comes from ``OMSERVER_RPYC_HOST``, ``OMSERVER_RPYC_PORT`` and ``OMSERVER_KEY_FILE``,
+    else 127.0.0.1, 11511 and ``keys/omctl.key`` in ``OMSERVER_HOME`` (``~/.omserver``). A master on another
+    machine needs *tls*.
+
+    Raises:
+        NotReached: the master does not answer.
+        BadKeyFile: the key file cannot be used.
+    """
+    host = host or os.environ.get("OMSERVER_RPYC_HOST") or HOST
+    port = port or int(os.environ.get("OMSERVER_RPYC_PORT") or PORT)
+    key = key if isinstance(key, Key) else read_key(key or _default_key_file())
+    client = Client(partial(Transport, host, port, tls=tls), key, session, timeout)
+    client.open()
+    return client
+
+
+class Client:
+    """The operations of the master, as the program that *key* names and the person of *session*.
+
+    One request at a time: threads may share a client, but they wait for each other, so a long poll deserves a
+    client of its own. If the connection is lost before the answer, the request is sent once more over a new
+    one, where a repeat does no harm: everything but a change of password. A submitted job carries an
+    idempotency key, so a repeat finds the same job.
+
+    Every method raises `NotReached` (the master is down or silent), `SealRefused` (it does not know our key)
+    and `Refused`, or one of its subclasses (it said no).
+    """
+
+    def __init__(
+        self, dial: Callable[[], Transport], key: Key, session: str | None = None, timeout: float = TIMEOUT
+    ) -> None:
+        self.session = session
+        self.timeout = timeout
+        self._link = Link(dial, key, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Connect now instead of at the first request."""
+        self._link.open()
+
+    def close(self) -> None:
+        """Close the connection. A later request opens another."""
+        self._link.close()
+
+    # Who am I
+
+    def login(self, user: str, password: str) -> Json:
+        """Log in; later requests are this person's: ``{session, user, role, expires_at, idle_seconds}``."""
+        answer = self.request("auth.login", {"user": user, "password": password}, anonymous=True)
+        self.session = str(answer["session"])
+        return answer
+
+    def logout(self) -> None:
+        """End the session."""
+        self.request("auth.logout")
+        self.session = None
+
+    def whoami(self) -> Json:
+        """Who the master takes us for: ``{user, role, key, expires_at}``."""
+        return self.request("auth.whoami")
+
+    def change_password(self, old: str, new: str) -> None:
+        """Change the password of the person logged in."""
+        self.request("auth.password", {"old": old, "new": new}, again=False)
+
+    # What there is
+
+    def modules(self) -> list[Json]:
+        """All modules, broken ones too."""
+        return _list(self.request("modules.list"), "modules")
+
+    def module(self, module: str | int) -> Json:
+        """One module, with ``source_sha256`` and ``doc``."""
+        return self.request("modules.show", {"module": str(module)})
+
+    def categories(self) -> list[Json]:
+        """Function categories and the application categories in them, with numbers of hosts."""
+        return _list(self.request("hosts.categories"), "categories")
+
+    def hosts(self, **filters: Any) -> Json:
+        """Hosts: ``{hosts, total}``. *filters*: ``categ_id, app_id, search, limit, offset``."""
+        return self.request("hosts.list", filters)
+
+    def people(self) -> list[Json]:
+        """The accounts and their grants; for admins."""
+        return _list(self.request("people.list"), "people")
+
+    def audit(self, **filters: Any) -> Json:
+        """The audit: ``{rows, more}``; for admins. *filters*: ``limit``, ``before``, ``user``, ``action``."""
+        return self.request("audit.list", filters)
+
+    def status(self) -> Json:
+        """How the master, its database, workers and connections are."""
+        return self.request("status")
+
+    # Jobs
+
+    def preview(self, module: str | int, params: Params = None, hosts: Hosts = ()) -> Json:
+        """What `submit` would do, nothing being done: ``{module, params, hosts, warnings, confirm, omctl}``."""
+        return self.request("job.preview", _work(module, params, hosts))
+
+    def submit(
+        self,
+        module: str | int,
+        params: Params = None,
+        hosts: Hosts = (),
+        *,
+        key: str | None = None,
+        **options: Any,
+    ) -> Json:
+        """Submit a job: ``{job, repeated}``.
+
+        *key* is the idempotency key (by default a fresh one); *options* are ``confirm``, ``timeout`` and
+        ``start_before`` (seconds).
+        """
+        args = _work(module, params, hosts) | _given(options)
+        return self.request("job.submit", args, key=key or str(uuid.uuid4()))
+
+    def job(self, job: int | str) -> Json:
+        """One job."""
+        return dict(self.request("job.show", {"job": job})["job"])
+
+    def jobs(self, **filters: Any) -> Json:
+        """Jobs, newest first: ``{jobs, more}``. *filters*: as ``job.list`` takes them."""
+        return self.request("job.list", filters)
+
+    def results(self, job: int | str, **filters: Any) -> Json:
+        """A job's results per host: ``{results, more}``. *filters*: ``state``, ``limit``, ``after``."""
+        return self.request("job.results", {"job": job} | filters)
+
+    def output(
+        self, job: int | str, host_id: int, stream: str = "stdout", offset: int = 0, limit: int = 262144
+    ) -> Json:
+        """A piece of one host's output: ``{text (base64), bytes_total, cut_bytes, next}``."""
+        args = {"job": job, "host_id": host_id, "stream": stream, "offset": offset, "limit": limit}
+        return self.request("job.output", args)
+
+    def events(self, job: int | str, since: int = 0, wait: float = 0) -> Json:
+        """What is newer than *since*: ``{job, results, event}``; waits for it up to *wait* seconds (25)."""
+        args = {"job": job, "since": since, "wait": wait}
+        return self.request("job.events", args, timeout=self.timeout + wait)
+
+    def cancel(self, job: int | str) -> Json:
+        """Cancel a job, and answer it."""
+        return dict(self.request("job.cancel", {"job": job})["job"])
+
+    def watch(self, job: int | str, since: int = 0) -> Iterator[Json]:
+        """Yield a job's results as they change, until the job is over."""
+        while True:
+            news = self.events(job, since, POLL)
+            yield from news["results"]
+            since = news["event"]
+            if news["job"]["state"] in ENDED and since >= news["job"]["event"]:
+                return
+
+    def run(
+        self, module: str | int, hosts: Hosts, params: Params = None, *, wait: bool = True, **options: Any
+    ) -> Json:
+        """Submit a job and, with *wait*, stay until it is over: ``{job, results}``."""
+        job: Json = self.submit(module, params, hosts, **options)["job"]
+        latest = {result["host_id"]: result for result in self.watch(job["id"])} if wait else {}
+        return {"job": self.job(job["id"]) if wait else job, "results": list(latest.values())}
+
+    def runcommands(
+        self, task: Task | str, *, key: str | None = None, timeout: float = TASK_TIMEOUT
+    ) -> Json | str:
+        """Run a task string as in 2014 and wait for its end.
+
+        Answers the results (the reply's ``ok``), or one of the texts of then: ``Invalid Login!``,
+        ``User verify failed!``, ``Module "Mid_1003" does not exist, Please add it``.
+        """
+        text = task.format() if isinstance(task, Task) else task
+        key = key or str(uuid.uuid4())
+
+        def write(now: float) -> bytes:
+            return TaskRequest(text, now + LIFE, session=self.session, key=key).to_json()
+
+        answer = self._link.ask_task(write, timeout)
+        return Reply.from_json(answer).result() if answer.startswith(b"{") else answer.decode()
+
+    # How it is sent
+
+    def request(
+        self,
+        op: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        again: bool = True,
+        anonymous: bool = False,
+    ) -> Json:
+        """Send any operation and answer its ``ok``.
+
+        *again* says that it may be sent twice, *anonymous* that it goes without the session.
+        """
+        session = None if anonymous else self.session
+
+        def write(now: float) -> bytes:
+            return Request(op, _given(args or {}), now + LIFE, session=session, key=key).to_json()
+
+        return Reply.from_json(self._link.ask(write, timeout or self.timeout, again=again)).result()
+
+
+def _default_key_file() -> Path:
+    named = os.environ.get("OMSERVER_KEY_FILE")
+    home = Path(os.environ.get("OMSERVER_HOME") or "~/.omserver")
+    return Path(named) if named else home / "keys" / "omctl.key"
+
+
+def _work(module: str | int, params: Params, hosts: Hosts) -> Json:
+    picked = [hosts] if isinstance(hosts, str) else list(hosts)
+    given = dict(params) if isinstance(params, Mapping) else list(params or ())
+    return {"module": str(module), "params": given, "hosts": picked}
+
+
+def _given(options: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _list(answer: Json, name: str) -> list[Json]:
+    return list(answer[name])
