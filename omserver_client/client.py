@@ -33,6 +33,12 @@ POLL = 20.0
 #: States in which a job is over.
 ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
 
+#: Operations that do no harm if the master does them twice; others are repeated under an idempotency key only.
+_REPEATABLE = frozenset(
+    """auth.login auth.logout auth.whoami modules.list modules.show hosts.categories hosts.list job.preview job.list
+    job.show job.results job.output job.events job.cancel audit.list people.list status""".split()
+)
+
 Json = dict[str, Any]
 #: By name, or in the order of the form.
 Params = Mapping[str, Any] | Sequence[Any] | None
@@ -71,8 +77,7 @@ class Client:
 
     One request at a time: threads may share a client, but they wait for each other, so a long poll deserves a
     client of its own. If the connection is lost before the answer, the request is sent once more over a new
-    one, where a repeat does no harm: everything but a change of password. A submitted job carries an
-    idempotency key, so a repeat finds the same job.
+    one, where a repeat does no harm. A submitted job carries an idempotency key, so a repeat finds the same job.
 
     Every method raises `NotReached` (the master is down or silent), `SealRefused` (it does not know our key)
     and `Refused`, or one of its subclasses (it said no).
@@ -105,58 +110,58 @@ class Client:
 
     def login(self, user: str, password: str) -> Json:
         """Log in; later requests are this person's: ``{session, user, role, expires_at, idle_seconds}``."""
-        answer = self.request("auth.login", {"user": user, "password": password}, anonymous=True)
+        answer = self.call("auth.login", {"user": user, "password": password})
         self.session = str(answer["session"])
         return answer
 
     def logout(self) -> None:
         """End the session."""
-        self.request("auth.logout")
+        self.call("auth.logout")
         self.session = None
 
     def whoami(self) -> Json:
         """Who the master takes us for: ``{user, role, key, expires_at}``."""
-        return self.request("auth.whoami")
+        return self.call("auth.whoami")
 
     def change_password(self, old: str, new: str) -> None:
         """Change the password of the person logged in."""
-        self.request("auth.password", {"old": old, "new": new}, again=False)
+        self.call("auth.password", {"old": old, "new": new})
 
     # What there is
 
     def modules(self) -> list[Json]:
         """All modules, broken ones too."""
-        return _list(self.request("modules.list"), "modules")
+        return _list(self.call("modules.list"), "modules")
 
     def module(self, module: str | int) -> Json:
         """One module, with ``source_sha256`` and ``doc``."""
-        return self.request("modules.show", {"module": str(module)})
+        return self.call("modules.show", {"module": str(module)})
 
     def categories(self) -> list[Json]:
         """Function categories and the application categories in them, with numbers of hosts."""
-        return _list(self.request("hosts.categories"), "categories")
+        return _list(self.call("hosts.categories"), "categories")
 
     def hosts(self, **filters: Any) -> Json:
         """Hosts: ``{hosts, total}``. *filters*: ``categ_id, app_id, search, limit, offset``."""
-        return self.request("hosts.list", filters)
+        return self.call("hosts.list", filters)
 
     def people(self) -> list[Json]:
         """The accounts and their grants; for admins."""
-        return _list(self.request("people.list"), "people")
+        return _list(self.call("people.list"), "people")
 
     def audit(self, **filters: Any) -> Json:
         """The audit: ``{rows, more}``; for admins. *filters*: ``limit``, ``before``, ``user``, ``action``."""
-        return self.request("audit.list", filters)
+        return self.call("audit.list", filters)
 
     def status(self) -> Json:
         """How the master, its database, workers and connections are."""
-        return self.request("status")
+        return self.call("status")
 
     # Jobs
 
     def preview(self, module: str | int, params: Params = None, hosts: Hosts = ()) -> Json:
-        """What `submit` would do, nothing being done: ``{module, params, hosts, warnings, confirm, omctl}``."""
-        return self.request("job.preview", _work(module, params, hosts))
+        """What `submit` would do: ``{module, params, hosts, warnings, confirm, omctl}``."""
+        return self.call("job.preview", _work(module, params, hosts))
 
     def submit(
         self,
@@ -173,35 +178,35 @@ class Client:
         ``start_before`` (seconds).
         """
         args = _work(module, params, hosts) | _given(options)
-        return self.request("job.submit", args, key=key or str(uuid.uuid4()))
+        return self.call("job.submit", args, key=key or str(uuid.uuid4()))
 
     def job(self, job: int | str) -> Json:
         """One job."""
-        return dict(self.request("job.show", {"job": job})["job"])
+        return dict(self.call("job.show", {"job": job})["job"])
 
     def jobs(self, **filters: Any) -> Json:
         """Jobs, newest first: ``{jobs, more}``. *filters*: as ``job.list`` takes them."""
-        return self.request("job.list", filters)
+        return self.call("job.list", filters)
 
     def results(self, job: int | str, **filters: Any) -> Json:
         """A job's results per host: ``{results, more}``. *filters*: ``state``, ``limit``, ``after``."""
-        return self.request("job.results", {"job": job} | filters)
+        return self.call("job.results", {"job": job} | filters)
 
     def output(
         self, job: int | str, host_id: int, stream: str = "stdout", offset: int = 0, limit: int = 262144
     ) -> Json:
         """A piece of one host's output: ``{text (base64), bytes_total, cut_bytes, next}``."""
         args = {"job": job, "host_id": host_id, "stream": stream, "offset": offset, "limit": limit}
-        return self.request("job.output", args)
+        return self.call("job.output", args)
 
     def events(self, job: int | str, since: int = 0, wait: float = 0) -> Json:
         """What is newer than *since*: ``{job, results, event}``; waits for it up to *wait* seconds (25)."""
         args = {"job": job, "since": since, "wait": wait}
-        return self.request("job.events", args, timeout=self.timeout + wait)
+        return self.call("job.events", args, deadline=self.timeout + wait)
 
     def cancel(self, job: int | str) -> Json:
         """Cancel a job, and answer it."""
-        return dict(self.request("job.cancel", {"job": job})["job"])
+        return dict(self.call("job.cancel", {"job": job})["job"])
 
     def watch(self, job: int | str, since: int = 0) -> Iterator[Json]:
         """Yield a job's results as they change, until the job is over."""
@@ -239,26 +244,30 @@ class Client:
 
     # How it is sent
 
-    def request(
+    def call(
         self,
         op: str,
         args: Mapping[str, Any] | None = None,
         *,
+        session: str | None = None,
         key: str | None = None,
-        timeout: float | None = None,
-        again: bool = True,
-        anonymous: bool = False,
+        deadline: float | None = None,
     ) -> Json:
-        """Send any operation and answer its ``ok``.
+        """Send any operation and answer its ``ok``; the methods above are this and names.
 
-        *again* says that it may be sent twice, *anonymous* that it goes without the session.
+        *session* takes the place of the client's own; *key* is the idempotency key; *deadline* is in seconds.
         """
-        session = None if anonymous else self.session
+        token = None if op == "auth.login" else session or self.session
 
         def write(now: float) -> bytes:
-            return Request(op, _given(args or {}), now + LIFE, session=session, key=key).to_json()
+            return Request(op, _given(args or {}), now + LIFE, session=token, key=key).to_json()
 
-        return Reply.from_json(self._link.ask(write, timeout or self.timeout, again=again)).result()
+        again = key is not None or op in _REPEATABLE
+        return Reply.from_json(self._link.ask(write, deadline or self.timeout, again=again)).result()
+
+    def ping(self) -> None:
+        """Ask the master for a sign of life. It proves nothing about keys."""
+        self._link.ping(self.timeout)
 
 
 def _default_key_file() -> Path:

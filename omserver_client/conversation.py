@@ -30,7 +30,7 @@ class Conversation:
         self._key = key
         self._seq = 0
         try:
-            self._greet(timeout)
+            self.greet(timeout)
         except OMServerError:
             transport.close()
             raise
@@ -69,15 +69,13 @@ class Conversation:
                 "The master answered Runcommands() with something else than base64."
             ) from error
 
-    def usable(self) -> bool:
-        """Whether the connection still stands, as far as can be told without asking."""
-        return self._transport.usable()
+    def greet(self, timeout: float) -> None:
+        """Ask for the challenge and the master's clock; asked again, the challenge is the same.
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._transport.close()
-
-    def _greet(self, timeout: float) -> None:
+        Raises:
+            NotReached: the master went away.
+            ProtocolError: what answered is not a master.
+        """
         answer = self._transport.call("call", b"", timeout)
         self._our_start = monotonic()
         try:
@@ -92,6 +90,14 @@ class Conversation:
             raise ProtocolError(
                 f"The master speaks version {version!r} of the protocol; this client speaks 1."
             )
+
+    def usable(self) -> bool:
+        """Whether the connection still stands, as far as can be told without asking."""
+        return self._transport.usable()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
 
     def _seal(self, plaintext: bytes) -> bytes:
         if len(plaintext) + OVERHEAD > self._largest:

@@ -60,6 +60,15 @@ class Link:
         """Ask through ``Runcommands``, once more if the connection is lost before the answer."""
         return self._asked(lambda talk: talk.ask_task(write(talk.now()), timeout), again=True)
 
+    def ping(self, timeout: float) -> None:
+        """Ask for the greeting again.
+
+        Raises:
+            NotReached: it did not come.
+        """
+        with self._lock:
+            self._connected().greet(timeout)
+
     def _asked(self, ask: Callable[[Conversation], bytes], again: bool) -> bytes:
         with self._lock:
             try:
