@@ -80,11 +80,17 @@ def test_links_in_the_documents_lead_somewhere(path: Path) -> None:
 
 def test_no_unfinished_work_is_marked_in_the_code() -> None:
     mark = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
-    marked = [str(path.relative_to(ROOT)) for path in tracked("*.py", "*.sh", "*.html", "*.js") if mark.search(_text(path))]
+    marked = [
+        str(path.relative_to(ROOT))
+        for path in tracked("*.py", "*.sh", "*.html", "*.js")
+        if mark.search(_text(path))
+    ]
     assert marked == []
 
 
-@pytest.mark.parametrize("script", ["Makefile", ".ci/run", "requirements/install", "requirements/lock", "tests/install"])
+@pytest.mark.parametrize(
+    "script", ["Makefile", ".ci/run", "requirements/install", "requirements/lock", "tests/install"]
+)
 def test_scripts_are_executable_and_start_with_an_interpreter(script: str) -> None:
     path = ROOT / script
     if script != "Makefile":
@@ -93,7 +99,11 @@ def test_scripts_are_executable_and_start_with_an_interpreter(script: str) -> No
 
 
 def test_the_build_server_runs_the_command_that_the_readme_shows() -> None:
-    ran = [line for line in _text(ROOT / ".ci/run").splitlines() if line and not line.startswith(("#", "set", "cd", "export"))]
+    ran = [
+        line
+        for line in _text(ROOT / ".ci/run").splitlines()
+        if line and not line.startswith(("#", "set", "cd", "export"))
+    ]
     assert ran == ["exec make test"]
     assert "make test" in _text(ROOT / "README.md")
 
