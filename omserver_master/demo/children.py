@@ -1,0 +1,79 @@
+"""Processes that the demo starts: each with a log of its own, and none outlives the demo."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+#: How many bytes of a log's end are read to say why a process died.
+_TAIL = 4096
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process in a session of its own, started by `start`."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    def last_words(self, lines: int = 6) -> str:
+        """The end of its log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - _TAIL))
+            text = file.read().decode("utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self, seconds: float) -> None:
+        """End it: politely, then, after *seconds*, by force, with all that it started."""
+        if self.alive:
+            self.process.terminate()
+            self._wait(seconds)
+        # The group outlives its leader while anything of it runs; nothing may.
+        _kill_group(self.process.pid)
+        self._wait(5.0)
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+
+def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Child:
+    """Start *argv* as the child *name*, its output going to the end of *log*.
+
+    It gets SIGTERM when we die, so call this from the main thread: the kernel watches the thread.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # one call, prepared before the fork
+        )
+    return Child(name, process, log)
+
+
+def _end_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
