@@ -23,11 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ..contract.work import Answer, Put, Run, Script
+from ..contract.work import Answer, Work
 
 log = logging.getLogger(__name__)
 
-Work = Run | Script | Put
 Proof = Literal["stopped", "still_running", "not_started", "unknown"]
 NoOutput = Literal["unreachable", "timed_out", "unknown", "not_started"]
 
@@ -41,14 +40,12 @@ class ConnectionDown(ConnectionError):  # noqa: N818 -- leaves say what happened
 
 def no_output(state: NoOutput, reason: str, seconds: float = 0.0) -> Answer:
     """An answer about a host of which there is nothing to show but *reason*."""
-    return Answer(
-        state=state, rc=None, stdout=b"", stderr=b"", stdout_cut=0, stderr_cut=0, seconds=seconds, reason=reason
-    )
+    return Answer(state, seconds=seconds, reason=reason)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A host as a connection sees it. ``id`` is ours, ``remote_id`` the engine's own (Salt: the minion id)."""
+    """A host as a connection sees it: ``id`` is ours, ``remote_id`` the engine's own (Salt: the minion id)."""
 
     id: str
     name: str
@@ -101,6 +98,12 @@ class Flight:
     def left(self) -> float:
         """Seconds until the deadline, never below 0."""
         return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def host_seconds(self) -> int:
+        """Whole seconds after which the host itself ends the work, so that its answer is here in time."""
+        own = self.work.timeout if self.work.timeout is not None else self.left
+        return max(1, int(min(own, self.left - 1)))
 
     def take(self, timeout: float) -> tuple[str, Answer] | None:
         """The next first answer of a host that was asked, or None after *timeout* seconds."""
@@ -214,7 +217,7 @@ class Backend(ABC):
         """Called twice a second while hosts are missing: ask after them. Must not block for long."""
 
     def _silent(self, flight: Flight, host: Target) -> Answer:
-        """The answer for *host*, unheard at the deadline, of which there is no evidence that it got the work."""
+        """The answer for *host*, unheard at the deadline; no evidence says that it got the work."""
         return no_output("unknown", "No answer by the deadline, nor a sign that the work arrived.")
 
     def _release(self, flight: Flight) -> None:  # noqa: B027 -- nothing to forget is the normal case
