@@ -33,10 +33,27 @@ POLL = 20.0
 #: States in which a job is over.
 ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
 
-#: Operations that do no harm if the master does them twice; others are repeated under an idempotency key only.
+#: Operations that do no harm if done twice; what is not named here is repeated under an idempotency key only.
 _REPEATABLE = frozenset(
-    """auth.login auth.logout auth.whoami modules.list modules.show hosts.categories hosts.list job.preview job.list
-    job.show job.results job.output job.events job.cancel audit.list people.list status""".split()
+    {
+        "auth.login",
+        "auth.logout",
+        "auth.whoami",
+        "modules.list",
+        "modules.show",
+        "hosts.categories",
+        "hosts.list",
+        "job.preview",
+        "job.list",
+        "job.show",
+        "job.results",
+        "job.output",
+        "job.events",
+        "job.cancel",
+        "audit.list",
+        "people.list",
+        "status",
+    }
 )
 
 Json = dict[str, Any]
@@ -77,7 +94,7 @@ class Client:
 
     One request at a time: threads may share a client, but they wait for each other, so a long poll deserves a
     client of its own. If the connection is lost before the answer, the request is sent once more over a new
-    one, where a repeat does no harm. A submitted job carries an idempotency key, so a repeat finds the same job.
+    one, where a repeat does no harm. A submitted job carries an idempotency key: a repeat finds the same job.
 
     Every method raises `NotReached` (the master is down or silent), `SealRefused` (it does not know our key)
     and `Refused`, or one of its subclasses (it said no).

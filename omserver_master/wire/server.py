@@ -1,0 +1,232 @@
+"""The listening side: accepts connections whatever happens, and gives each a thread and its limits."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from rpyc.utils.server import ThreadedServer
+
+from omserver_client.errors import OMServerError
+from omserver_client.frames import MAX_FRAME, DeadlineStream, LimitedChannel
+
+from .gate import Caps, Gate, Place
+from .service import Doors, MasterService
+from .session import KeyRing, Session
+
+log = logging.getLogger(__name__)
+
+#: Errors of accept that mean: this machine has run out of something.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+#: How long to wait, in seconds, before accepting again after that.
+_BREATH = 0.05
+
+
+class CannotListen(OMServerError, OSError):
+    """The master cannot listen there."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long, in seconds, and how large, in bytes, things may be on one connection.
+
+    *Unproved* is a connection before its first sealed message was opened.
+    """
+
+    #: From connecting to the end of the first frame, TLS included.
+    handshake: float = 5.0
+    #: From connecting to the first message that could be opened.
+    unproved: float = 60.0
+    #: One frame, in either direction.
+    frame: float = 10.0
+    #: Between the answer to a request and the next request.
+    idle: float = 300.0
+    max_frame: int = MAX_FRAME
+    max_frame_unproved: int = 1024 * 1024
+
+
+class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
+    """The master's RPyC server on *host*:*port* (0: any free one, see ``port``), over TLS if *tls* is given.
+
+        with HardenedServer("127.0.0.1", 11511, doors, ring) as server:
+            ...
+
+    Raises:
+        CannotListen: the port is taken, or the address is not one of this machine.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        doors: Doors,
+        ring: KeyRing,
+        *,
+        caps: Caps | None = None,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._doors = doors
+        self._ring = ring
+        self._limits = limits or Limits()
+        self._tls = tls
+        self._guests: dict[threading.Thread, socket.socket] = {}
+        self._acceptor: threading.Thread | None = None
+        self.gate = Gate(caps or Caps())
+        try:
+            super().__init__(
+                MasterService, hostname=host, port=port, ipv6=":" in host, registrar=False, logger=log
+            )
+            self._listen()
+        except OSError as error:
+            self._close_listener()
+            raise CannotListen(
+                f"The master cannot listen at {host}:{port}: {error.strerror or error}."
+            ) from error
+        self._reserve: int | None = None
+        self._open_reserve()
+
+    def __enter__(self) -> Self:
+        self.start_in_background()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start_in_background(self) -> None:
+        """Accept connections in a thread of its own; ``start`` does it in the caller's."""
+        self._acceptor = threading.Thread(target=self.start, name=f"accept-{self.port}", daemon=True)
+        self._acceptor.start()
+
+    def start(self) -> None:
+        """Accept connections until `close` is called."""
+        while self.active:
+            self.accept()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop listening, hang up on everybody, and wait up to *timeout* seconds for requests at work."""
+        until = time.monotonic() + timeout
+        self.active = False
+        self._close_listener()
+        guests = dict(self._guests)
+        for sock in guests.values():
+            _shut(sock)
+        for thread in [self._acceptor, *guests]:
+            if thread and thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))
+        self._close_reserve()
+
+    def accept(self) -> None:
+        """Accept one connection, or wait half a second for one. Never raises."""
+        try:
+            sock, address = self.listener.accept()
+        except TimeoutError:
+            return
+        except OSError as error:
+            self._survive(error)
+            return
+        place = self.gate.enter(address[0])
+        if place is None:
+            log.warning("turned %s away: too many connections", address[0])
+            sock.close()
+            return
+        self._begin(sock, place)
+
+    def _begin(self, sock: socket.socket, place: Place) -> None:
+        thread = threading.Thread(target=self._serve, args=(sock, place), name="connection", daemon=True)
+        self._guests[thread] = sock
+        try:
+            thread.start()
+        except RuntimeError:
+            log.error("no thread could be started for a connection from %s", place.address)
+            self._end(thread, place)
+
+    def _serve(self, sock: socket.socket, place: Place) -> None:
+        """The life of one connection, in its own thread."""
+        try:
+            self._converse(sock, place)
+        except (EOFError, OSError) as error:
+            log.debug("connection from %s ended: %s", place.address, error)
+        except Exception:  # one connection's failure is logged, and ends that connection only
+            log.exception("connection from %s failed", place.address)
+        finally:
+            self._end(threading.current_thread(), place)
+
+    def _converse(self, sock: socket.socket, place: Place) -> None:
+        begun = time.monotonic()
+        limits = self._limits
+        sock.settimeout(limits.handshake)
+        if self._tls:
+            sock = self._guests[threading.current_thread()] = self._tls.wrap_socket(sock, server_side=True)
+        stream = DeadlineStream(sock, limits.frame, limits.idle)
+        stream.until = begun + limits.handshake
+        service = MasterService(
+            self._doors,
+            Session(self._ring, limits.max_frame),
+            place,
+            private=self._tls is not None or _is_loopback(place.address),
+            max_frame=limits.max_frame,
+        )
+        channel = LimitedChannel(stream, limits.max_frame_unproved)
+        service._connect(channel, {"unproved_until": begun + limits.unproved}).serve_all()
+
+    def _end(self, thread: threading.Thread, place: Place) -> None:
+        sock = self._guests.pop(thread)
+        _shut(sock)
+        sock.close()
+        place.leave()
+
+    def _survive(self, error: OSError) -> None:
+        """Whatever accept met, go on; out of descriptors, hang up on who waits instead of spinning."""
+        if not self.active:
+            return
+        log.warning("accepting a connection failed: %s", error)
+        if error.errno in _EXHAUSTED:
+            self._hang_up_on_one()
+        time.sleep(_BREATH)
+
+    def _hang_up_on_one(self) -> None:
+        self._close_reserve()
+        try:
+            self.listener.accept()[0].close()
+        except OSError:
+            pass
+        finally:
+            self._open_reserve()
+
+    def _open_reserve(self) -> None:
+        """Keep one descriptor aside, so that `_hang_up_on_one` has one when there are no others."""
+        try:
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            self._reserve = None
+
+    def _close_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _close_listener(self) -> None:
+        _shut(self.listener)
+        self.listener.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    """Wake whoever waits on *sock*, without taking its descriptor away under them."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _is_loopback(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return bool((mapped or ip).is_loopback)

@@ -1,0 +1,194 @@
+"""The three remote names: ``login``, ``Runcommands`` and ``call``, for one connection each.
+
+It opens and seals; what a request means is none of its business: that goes through the `Doors`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import rpyc
+
+from omserver_client.envelope import OVERHEAD, REFUSAL
+from omserver_client.errors import (
+    BadRequest,
+    InternalError,
+    LoginFailed,
+    LoginRequired,
+    ProtocolError,
+    Refused,
+    TooMany,
+    UnknownModule,
+)
+from omserver_client.messages import (
+    INVALID_LOGIN,
+    VERIFY_FAILED,
+    Reply,
+    Request,
+    TaskRequest,
+    module_missing_text,
+)
+
+from ..caller import Caller
+from .connection import MasterConnection, Name, Objection
+from .gate import Place
+from .session import Opened, Session, Unopened
+
+log = logging.getLogger(__name__)
+
+#: What a frame holds besides the sealed bytes, at most.
+FRAME_EXTRA = 256
+#: What is kept of a name that somebody tried to log in with.
+LONGEST_USER = 255
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What the wire needs of the rest of the master."""
+
+    #: Answers a request. A `Refused` becomes its reply; any other exception an ``internal`` one.
+    dispatch: Callable[[Request, Caller], Reply]
+    #: Whether this user (name, password, address) may log in. A `Refused` counts as no.
+    check_login: Callable[[str, str, str], bool]
+    #: Told (address, kid, reason) of every message that could not be opened.
+    audit_refusal: Callable[[str, str, str], None]
+
+
+class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
+    """The root that one client sees. *private* says that nobody else can read this connection."""
+
+    _protocol = MasterConnection
+
+    def __init__(
+        self, doors: Doors, session: Session, place: Place, *, private: bool, max_frame: int
+    ) -> None:
+        self._doors = doors
+        self._session = session
+        self._place = place
+        self._private = private
+        self._max_frame = max_frame
+        self._user: str | None = None
+        self._login_failed = False
+        # The names of 2014, and the one that is ours.
+        self.names = {
+            "login": Name(self._login, (str, str)),
+            "Runcommands": Name(self._runcommands, (str,)),
+            "call": Name(self._call, (bytes,)),
+        }
+
+    def on_connect(self, conn: MasterConnection) -> None:
+        """Keep the connection, to trust it or to end it."""
+        self._connection = conn
+
+    def _login(self, user: str, password: str) -> None:
+        """Mark this connection as *user*'s, or as one whose login failed; answer nothing either way."""
+        self._user, self._login_failed = None, True
+        if not self._private:
+            raise Objection("login in clear is for this machine only: use TLS, or the sealed auth.login.")
+        if len(user) <= LONGEST_USER and self._checked(user, password):
+            self._user, self._login_failed = user, False
+
+    def _call(self, sealed: bytes) -> bytes:
+        """One sealed request, one sealed reply. Nothing at all: the greeting, in clear."""
+        if not sealed:
+            return self._session.greeting()
+        return self._exchange(sealed, self._answer_request, self._max_frame)
+
+    def _runcommands(self, sealed: str) -> str:
+        """A sealed task string, its sealed result, both in base64."""
+        try:
+            message = base64.b64decode(sealed, validate=True)
+        except (binascii.Error, ValueError):
+            message = b""
+        answer = self._exchange(message, self._answer_task, self._max_frame * 3 // 4)
+        return base64.b64encode(answer).decode()
+
+    def _exchange(self, sealed: bytes, answer: Callable[[Opened], bytes], most: int) -> bytes:
+        try:
+            opened = self._session.open(sealed)
+            plaintext = self._admitted(opened, answer)
+        except Unopened as unopened:
+            self._refuse(unopened)
+            return REFUSAL
+        if len(plaintext) > most - OVERHEAD - FRAME_EXTRA:
+            plaintext = _too_large(plaintext, most)
+        return self._session.seal(opened, plaintext)
+
+    def _admitted(self, opened: Opened, answer: Callable[[Opened], bytes]) -> bytes:
+        if self._place.prove(opened.caller.kid):
+            self._connection.trust(self._max_frame)
+            return answer(opened)
+        self._connection.end()
+        return Reply.refusing("", TooMany("This key has all the connections it may have.")).to_json()
+
+    def _refuse(self, unopened: Unopened) -> None:
+        log.info("refused a message from %s: %s", self._place.address, unopened.reason)
+        if self._session.strike():
+            self._connection.end()
+        self._doors.audit_refusal(self._place.address, unopened.kid, unopened.reason)
+
+    def _answer_request(self, opened: Opened) -> bytes:
+        try:
+            request = Request.from_json(opened.plaintext)
+        except BadRequest as refused:
+            return Reply.refusing("", refused).to_json()
+        return self._dispatched(request, opened).to_json()
+
+    def _answer_task(self, opened: Opened) -> bytes:
+        """The reply in JSON, or the text of 2014 where there was one."""
+        try:
+            request = TaskRequest.from_json(opened.plaintext).to_request()
+        except BadRequest as refused:
+            return Reply.refusing("", refused).to_json()
+        if self._login_failed and request.session is None:
+            self._check_expiry(request, opened)
+            return VERIFY_FAILED.encode()
+        reply = self._dispatched(request, opened)
+        text = _text_of_2014(reply, str(request.args["module"]))
+        return text.encode() if text else reply.to_json()
+
+    def _dispatched(self, request: Request, opened: Opened) -> Reply:
+        self._check_expiry(request, opened)
+        caller = Caller(opened.caller, self._place.address, request.session, self._user, self._login_failed)
+        try:
+            return self._doors.dispatch(request, caller)
+        except Refused as refused:
+            return Reply.refusing(request.id, refused)
+        except Exception:  # whatever fails behind the door, the client gets an answer
+            log.exception("request %s (%s) failed", request.id, request.op)
+            return Reply.refusing(request.id, InternalError(request=request.id))
+
+    def _check_expiry(self, request: Request, opened: Opened) -> None:
+        if request.expired(self._session.now()):
+            raise Unopened("expired, or valid for too long", opened.caller.kid)
+
+    def _checked(self, user: str, password: str) -> bool:
+        try:
+            return self._doors.check_login(user, password, self._place.address)
+        except Refused as refused:
+            log.info("login refused from %s: %s", self._place.address, refused)
+            return False
+
+
+def _text_of_2014(reply: Reply, module: str) -> str:
+    code = (reply.error or {}).get("code")
+    texts = {
+        LoginRequired.code: INVALID_LOGIN,
+        LoginFailed.code: VERIFY_FAILED,
+        UnknownModule.code: module_missing_text(module),
+    }
+    return texts.get(str(code), "")
+
+
+def _too_large(plaintext: bytes, most: int) -> bytes:
+    log.error("an answer of %d bytes does not fit into %d", len(plaintext), most)
+    text = f"The answer is larger than {most} bytes; ask for less at a time."
+    try:
+        answered = Reply.from_json(plaintext).id
+    except ProtocolError:
+        answered = ""
+    return Reply.refusing(answered, InternalError(text)).to_json()

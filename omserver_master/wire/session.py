@@ -1,0 +1,106 @@
+"""The sealed exchange on one connection: its challenge, its numbers, its key, its refusals."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from typing import NamedTuple, Protocol
+
+from omserver_client.envelope import CHALLENGE_BYTES, CLIENT, MASTER, Header, read_header, seal, unseal
+from omserver_client.errors import SealRefused
+from omserver_client.keyfile import Key
+
+from ..caller import CallerKey
+
+#: After this many messages that could not be opened, the connection is closed.
+STRIKES = 3
+
+
+class KeyRing(Protocol):
+    """The client keys that this master knows."""
+
+    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+        """The key *kid*, or None if it is unknown or revoked. It is asked for every message."""
+
+
+class Opened(NamedTuple):
+    """A message that was opened: by which key, under which number, and what it says."""
+
+    key: Key
+    caller: CallerKey
+    seq: int
+    plaintext: bytes
+
+
+class Unopened(SealRefused):
+    """A message could not be opened. The reason is for the audit, never for the sender."""
+
+    def __init__(self, reason: str, kid: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.kid = kid
+
+
+class Session:
+    """What one connection remembers between its messages. Used by that connection's thread only."""
+
+    def __init__(self, ring: KeyRing, max_frame: int) -> None:
+        self._ring = ring
+        self._max_frame = max_frame
+        self._challenge = secrets.token_bytes(CHALLENGE_BYTES)
+        self._start = time.time() - time.monotonic()
+        self._kid: bytes | None = None
+        self._seq = 0
+        self._strikes = 0
+
+    def now(self) -> float:
+        """The clock of this connection: it does not jump when the machine's clock is set."""
+        return self._start + time.monotonic()
+
+    def greeting(self) -> bytes:
+        """The only message in clear: the challenge, the clock and the frame limit."""
+        challenge = base64.b64encode(self._challenge).decode()
+        fields = {"v": 1, "challenge": challenge, "now": self.now(), "max_frame": self._max_frame}
+        return json.dumps(fields).encode()
+
+    def open(self, sealed: bytes) -> Opened:
+        """Open a message of the client.
+
+        Raises:
+            Unopened: its key is unknown or revoked, its number did not rise, it was changed, or it was meant
+                for another connection.
+        """
+        header = _header(sealed)
+        kid = header.kid.hex()
+        if self._kid not in (None, header.kid):
+            raise Unopened("another key than before on this connection", kid)
+        found = self._ring.lookup(header.kid)
+        if found is None:
+            raise Unopened("unknown or revoked key", kid)
+        key, caller = found
+        try:
+            plaintext = unseal(key, header.seq, CLIENT, self._challenge, sealed)
+        except SealRefused:
+            raise Unopened("changed, replayed from elsewhere, or sealed with another secret", kid) from None
+        if header.seq <= self._seq:
+            raise Unopened(f"replayed: number {header.seq} after {self._seq}", kid)
+        self._kid, self._seq = header.kid, header.seq
+        return Opened(key, caller, header.seq, plaintext)
+
+    def seal(self, opened: Opened, plaintext: bytes) -> bytes:
+        """Seal the answer to *opened*."""
+        return seal(opened.key, opened.seq, MASTER, self._challenge, plaintext)
+
+    def strike(self) -> bool:
+        """Count a message that was refused. True: that was one too many."""
+        self._strikes += 1
+        return self._strikes >= STRIKES
+
+
+def _header(sealed: bytes) -> Header:
+    try:
+        return read_header(sealed)
+    except SealRefused:
+        raise Unopened("not a sealed message") from None
