@@ -108,6 +108,21 @@ def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: 
     fence(conn, job_id, attempt, state=state, reason=reason, finished=clock.now(conn), lease_until=None)
 
 
+def requeue(conn: Connection, job_id: int, attempt: int, reason: str) -> None:
+    """Put the job back into the queue, free for any worker; nothing of it was sent.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    fence(conn, job_id, attempt, state="queued", worker=None, lease_until=None, reason=reason)
+
+
+def overdue_jobs(conn: Connection) -> list[RowMapping]:
+    """Queued jobs that no worker has taken and whose time to start is over, oldest first."""
+    waiting = jobs.c.state == "queued", jobs.c.worker.is_(None), jobs.c.start_before < clock.now(conn)
+    return list(conn.execute(_jobs().where(*waiting).order_by(jobs.c.id)).mappings())
+
+
 def ask_cancel(conn: Connection, job_id: int) -> RowMapping | None:
     """Note that somebody wants the job stopped; its worker sees that when it renews its lease.
 

@@ -73,6 +73,19 @@ def mark_dispatched(
         conn.execute(change, keys)
 
 
+def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attempt: int) -> None:
+    """Put hosts back to pending: it was proved that nothing had been sent to them after all.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    event = fence(conn, job_id, attempt)
+    change = _this_row().where(host_results.c.state == "dispatched")
+    change = change.values(state="pending", handle="", started=None, event=event)
+    for part in parts(host_ids):
+        conn.execute(change, [{"job": job_id, "host_key": id_} for id_ in part])
+
+
 def store_results(conn: Connection, job_id: int, attempt: int, ends: Iterable[HostResult]) -> list[int]:
     """Store a batch of ends under one event number; answer the ids of the hosts whose row changed.
 

@@ -1,0 +1,59 @@
+"""Client keys: making them, and finding the one that sealed a message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+
+from omserver_client.errors import BadRequest
+from omserver_client.keyfile import Key, new_key, write_key
+
+from ..caller import CallerKey
+from ..store import keys as store
+from ..store.engine import read
+from ..store.grants import ROLES
+from ..store.sitekey import SiteKey
+
+
+class KeyRing:
+    """The active client keys. Each look asks the database: a revoked key is refused at its next message."""
+
+    def __init__(self, engine: Engine, site: SiteKey) -> None:
+        self._engine = engine
+        self._site = site
+
+    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+        """The key *kid* and what its holder may be, or None if it is unknown or revoked."""
+        with read(self._engine) as conn:
+            row = store.key_row(conn, kid.hex())
+        if row is None or row["state"] != "active":
+            return None
+        key = Key(row["name"], kid, self._site.open_client_key(row["secret"], row["kid"]))
+        return key, CallerKey(row["kid"], row["name"], row["role_cap"], row["service_user_id"])
+
+
+def create_key(
+    conn: Connection,
+    site: SiteKey,
+    name: str,
+    file: Path,
+    role_cap: str = "operator",
+    service_user_id: int | None = None,
+) -> Key:
+    """Make a key for the program *name* and write it to the new *file* (mode 0600).
+
+    The file is written last, inside the transaction: without it nothing is kept.
+
+    Raises:
+        BadRequest: the name is taken or the role is unknown.
+        BadKeyFile: the name is not acceptable.
+        OSError: the file exists already or cannot be written.
+    """
+    if role_cap not in ROLES:
+        raise BadRequest(f"{role_cap!r} is not a role: {', '.join(ROLES)}.", field="role")
+    key = new_key(name)
+    sealed = site.seal_client_key(key.secret, key.kid_hex)
+    store.add_key(conn, key.kid_hex, name, role_cap, service_user_id, sealed)
+    write_key(file, key)
+    return key

@@ -1,0 +1,96 @@
+"""What a person may see and run. Everything that no grant allows is refused.
+
+A viewer sees, an operator runs, an admin does everything. A grant is for one module or all (``*``), on one
+function category, one application category, one host, or everywhere. A client key caps the role of whoever
+comes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, false, or_, select
+
+from ..store.engine import read
+from ..store.grants import ROLES, grants_of
+from ..store.jobs import Scope, parts
+from ..store.schema import server_app_categ, server_list
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who acts, with the role that is left after the cap of the client key."""
+
+    id: int
+    name: str
+    role: str
+    #: When the session ends at the latest, in unix seconds; None without a session.
+    expires_at: float | None = None
+
+
+def reaches(role: str, least: str) -> bool:
+    """Whether *role* stands at or above *least*."""
+    return ROLES.index(role) >= ROLES.index(least)
+
+
+def load_person(conn: Connection, user: RowMapping) -> Person:
+    """The person behind a row of users, with the highest role of their grants (viewer if they have none)."""
+    roles = [grant["role"] for grant in grants_of(conn, user["id"])]
+    return Person(user["id"], user["name"], max(roles, key=ROLES.index, default=ROLES[0]))
+
+
+def effective(person: Person, role_cap: str) -> Person:
+    """The person as somebody who comes through a key with *role_cap*."""
+    return person if reaches(role_cap, person.role) else replace(person, role=role_cap)
+
+
+def visible_hosts(conn: Connection, person: Person) -> Scope:
+    """The ids of the hosts that *person* may see, as a query; None: all of them."""
+    return _reached_by(grants_of(conn, person.id))
+
+
+def may_run(conn: Connection, person: Person, module: str, host_ids: Sequence[int]) -> list[int]:
+    """Those of *host_ids* on which *person* must not run *module*: all is well if there is none."""
+    scope = _reached_by(_running_grants(conn, person, module))
+    if scope is None:
+        return []
+    allowed: set[int] = set()
+    for part in parts(host_ids):
+        allowed.update(conn.execute(scope.where(server_list.c.ID.in_(part))).scalars())
+    return [host_id for host_id in host_ids if host_id not in allowed]
+
+
+def runnable_modules(engine: Engine, person: Person, modules: Iterable[str]) -> set[str]:
+    """Those of *modules* that *person* may run on some host."""
+    with read(engine) as conn:
+        granted = {grant["module"] for grant in _running_grants(conn, person, None)}
+    return {module for module in modules if granted & {module, "*"}}
+
+
+def _running_grants(conn: Connection, person: Person, module: str | None) -> list[RowMapping]:
+    if not reaches(person.role, "operator"):
+        return []
+    wanted = None if module is None else {module, "*"}
+    return [
+        grant
+        for grant in grants_of(conn, person.id)
+        if reaches(grant["role"], "operator") and (wanted is None or grant["module"] in wanted)
+    ]
+
+
+def _reached_by(grants: Sequence[RowMapping]) -> Scope:
+    places = [_place(grant) for grant in grants]
+    if any(place is None for place in places):
+        return None
+    named = [place for place in places if place is not None]
+    return select(server_list.c.ID).outerjoin(server_app_categ).where(or_(false(), *named))
+
+
+def _place(grant: RowMapping) -> ColumnElement[bool] | None:
+    columns = {
+        "host_id": server_list.c.ID,
+        "app_id": server_list.c.server_app_id,
+        "categ_id": server_app_categ.c.server_categ_id,
+    }
+    return next((columns[name].in_([grant[name]]) for name in columns if grant[name] is not None), None)

@@ -1,0 +1,32 @@
+"""Versions of module files that jobs ran, and the original's list of modules."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from . import clock
+from .schema import module_list, module_versions
+
+
+def keep_version(conn: Connection, module: str, sha256: str, source: str) -> None:
+    """Keep the source of *module* under its hash, once."""
+    if source_of(conn, module, sha256) is not None:
+        return
+    row = {"module": module, "sha256": sha256, "source": source, "first_seen": clock.now(conn)}
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(module_versions).values(row))
+    except IntegrityError:
+        return  # another job kept it at the same moment
+
+
+def source_of(conn: Connection, module: str, sha256: str) -> str | None:
+    """The source kept under that hash, if there is one."""
+    this = module_versions.c.module == module, module_versions.c.sha256 == sha256
+    return conn.execute(select(module_versions.c.source).where(*this)).scalar()
+
+
+def listed_modules(conn: Connection) -> list[RowMapping]:
+    """The rows of the original's module_list by id."""
+    return list(conn.execute(select(module_list).order_by(module_list.c.ID)).mappings())
