@@ -231,7 +231,7 @@ class Client:
             news = self.events(job, since, POLL)
             yield from news["results"]
             since = news["event"]
-            if news["job"]["state"] in ENDED and since >= news["job"]["event"]:
+            if news["job"]["state"] in ENDED and not news["results"]:
                 return
 
     def run(
