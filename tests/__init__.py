@@ -1,0 +1,1 @@
+"""Tests: unit (no I/O), integration (real wire, databases, engines), acceptance (the whole system)."""
