@@ -27,8 +27,13 @@ def run_pytest(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(folder)],
-        env={**os.environ, "CI": ci}, cwd=folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env={**os.environ, "CI": ci},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("way", WAYS_TO_SKIP)
