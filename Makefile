@@ -10,7 +10,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: install frontend ## a whole OMServer with three real Salt minions (ONCE=1: end after the first result)
-	@$(PY) -m omserver_master.commands demo $(if $(filter-out 0,$(ONCE)),--once)
+	@$(PY) -m omserver_master demo $(if $(filter-out 0,$(ONCE)),--once)
 
 test: ## everything the tests need, then all tests
 	@requirements/install test

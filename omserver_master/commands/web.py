@@ -15,8 +15,8 @@ from ..settings import PREFIX, Settings, load_settings
 ARGUMENTS = ("-m", "gunicorn", "-c", "python:omserver_web.gunicorn_conf", "omserver_web.wsgi:app")
 
 
-@click.command()
-def web() -> None:
+@click.command("web")
+def command() -> None:
     """Serve the console with gunicorn, on OMSERVER_WEB_HOST and OMSERVER_WEB_PORT."""
     if importlib.util.find_spec("gunicorn") is None or importlib.util.find_spec("omserver_web") is None:
         raise click.ClickException("the console is not installed here. Run: pip install 'omserver[web]'")
