@@ -27,8 +27,13 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _DAY
 
 
+def return_codes(value: Any) -> tuple[int, ...]:
+    """The attribute ``ok`` as a tuple; one code may be written alone."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _is_return_codes(value: object) -> bool:
-    codes = value if isinstance(value, tuple) else (value,)
+    codes = return_codes(value)
     return bool(codes) and all(_is_whole(code, 0, 255) for code in codes)
 
 

@@ -81,8 +81,10 @@ class Param:
         """Look at the declaration itself, once the name is known.
 
         Raises:
-            ModuleMistake: the default is not acceptable.
+            ModuleMistake: the default or a label is not acceptable.
         """
+        if not all(isinstance(text, str) for text in (self.label, self.label_zh, self.help, self.help_zh)):
+            raise ModuleMistake(self.name, "labels and help are text")
         if self.default is not None:
             try:
                 self.parse(self.default)

@@ -1,0 +1,79 @@
+"""The child's end of its channel to the worker: one JSON object a line, over a socket of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+from typing import Any
+
+Message = dict[str, Any]
+
+_CHUNK = 1 << 20
+
+
+class Closed(Exception):
+    """The worker closed the channel; there is nobody left to talk to."""
+
+
+class Channel:
+    """Hears orders and says messages. Blocks only in `hear`."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(True)
+        self._rest = b""
+        self._orders: list[Message] = []
+        self._heard = 0
+        self._pid = os.getpid()
+
+    def say(self, message: Message) -> None:
+        """Send one message.
+
+        Raises:
+            Closed: the worker is gone.
+        """
+        self._check_process()
+        line = json.dumps(message, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+        try:
+            self._socket.sendall(line)
+        except OSError as error:
+            raise Closed from error
+
+    def hear(self, most: int | None = None) -> list[Message]:
+        """Wait for an order; answer it and all that are there by then, at most *most*.
+
+        Before it waits it says so, with the number of orders heard: the worker then knows that nothing is
+        being computed here.
+
+        Raises:
+            Closed: the worker is gone.
+        """
+        self._check_process()
+        self._read(wait=False)
+        if not self._orders:
+            self.say({"say": "waiting", "heard": self._heard})
+        while not self._orders:
+            self._read(wait=True)
+        taken = self._orders[:most]
+        del self._orders[:most]
+        self._heard += len(taken)
+        return taken
+
+    def _read(self, *, wait: bool) -> None:
+        while select.select([self._socket], [], [], None if wait else 0)[0]:
+            try:
+                chunk = self._socket.recv(_CHUNK)
+            except OSError as error:
+                raise Closed from error
+            if not chunk:
+                raise Closed
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            self._orders += map(json.loads, lines)
+            wait = False
+
+    def _check_process(self) -> None:
+        # Module code that forks without an exec ends up here in two processes; only the first may speak.
+        if os.getpid() != self._pid:
+            os._exit(0)

@@ -1,0 +1,158 @@
+"""The process that runs module code: ``python -m omserver_master.registry.child FD PARENT BYTES``.
+
+It hears orders on the socket FD (see `pool`), ends when PARENT does, and has at most BYTES of memory. It only
+describes work and reads answers: no engine, no database, no secret is here.
+
+    worker  {"do": "describe", "path", "sha256", "source"}
+            {"do": "start", "path", "sha256", "source"?, "module", "params", "hosts": [...]}
+            {"do": "answer", "host", "answer", "seq"?}, {"do": "answers", "items": [...]}, {"do": "stop"}
+    child   {"say": "described", ...}
+            {"say": "work", "items": [{"host", "work", "seq"}]}
+            {"say": "end", "host", "end": {"state", "reason", "text"}}
+            {"say": "crashed", "host"?, "line", "reason"}      without a host: the whole run
+            {"say": "direct", "results": [...]}                a module that did everything itself
+            {"say": "note", "text"}                            what after() wants to be noted
+            {"say": "broken", "line", "reason"}
+            {"say": "done"}
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from omserver_client.errors import InvalidParam
+
+from ..contract.forms import Raw
+from ..contract.hosts import Host, write_hosts
+from ..contract.module import Module
+from .channel import Channel, Closed, Message
+from .driving import Driver, Stopped
+from .loading import Broken, blame, check_hash, describe, forget, load
+from .oldstyle import normalise
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_FILE_SIZE = 256 << 20
+#: More memory than this at any time, and the process is not used again.
+_RETIRE_ABOVE = 256 << 10  # KiB, as getrusage counts
+
+
+def main(arguments: list[str]) -> None:
+    """Serve orders until the worker closes the channel."""
+    fd, parent, memory = map(int, arguments)
+    _confine(parent, memory)
+    with contextlib.suppress(Closed):
+        _serve(Channel(fd))
+
+
+def _confine(parent: int, memory: int) -> None:
+    """Die with the worker, adopt orphans (so that none is overlooked), dump no core, stay small."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent:
+        os._exit(0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_SIZE, _FILE_SIZE))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _serve(channel: Channel) -> None:
+    channel.say({"say": "ready"})
+    folder, environment = Path.cwd(), dict(os.environ)
+    while True:
+        (order,) = channel.hear(most=1)
+        if order["do"] not in ("describe", "start"):
+            continue  # an answer that crossed with the end of its run
+        final = _obey(order, channel)
+        _tidy(folder, environment)
+        channel.say({**final, "retire": _is_used_up()})
+
+
+def _obey(order: Message, channel: Channel) -> Message:
+    """Do what *order* says; the answer is the last thing to be said about it."""
+    path = str(order.get("path", ""))
+    try:
+        if order["do"] == "describe":
+            return {"say": "described", **describe(_load(order))}
+        if order["do"] == "start":
+            _run(order, channel)
+        return {"say": "done"}
+    except Broken as broken:
+        return {"say": "broken", "line": broken.line, "reason": broken.reason}
+    except Stopped:
+        return {"say": "done"}
+    except Closed:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a module's own code
+        line, reason = blame(error, path)
+        return {"say": "crashed", "line": line, "reason": reason}
+    finally:
+        forget(path)
+
+
+def _load(order: Message) -> type[Any]:
+    given = order.get("source")
+    source = base64.b64decode(given) if given is not None else Path(order["path"]).read_bytes()
+    check_hash(source, order["sha256"])
+    return load(order["path"], source)
+
+
+def _run(order: Message, channel: Channel) -> None:
+    handle = _load(order)
+    hosts = tuple(Host.from_wire(host) for host in order["hosts"])
+    driver = Driver(channel, order["path"])
+    try:
+        module = _make(handle, order["module"], hosts, order["params"])
+    except InvalidParam as error:
+        raise Broken(None, str(error)) from error
+    if isinstance(module, Module):
+        module.driver = driver
+    raw = module.run()
+    if not driver.used:
+        cap = module.output if isinstance(module, Module) else Module.output
+        channel.say({"say": "direct", "results": normalise(raw, hosts, cap)})
+
+
+def _make(handle: type[Any], moduleid: str, hosts: tuple[Host, ...], params: Raw) -> Any:
+    """An instance; a class of 2014 gets what it got in 2014: text, text, and a list of texts."""
+    if issubclass(handle, Module):
+        return handle(moduleid, hosts, params)
+    row = params.values() if isinstance(params, dict) else params
+    return handle(moduleid, write_hosts(hosts), [str(value) for value in row])
+
+
+def _tidy(folder: Path, environment: dict[str, str]) -> None:
+    """Put back what a module may have changed."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_used_up() -> bool:
+    """Whether something is left of the module: threads, processes, a lot of memory."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _RETIRE_ABOVE
+    return used or threading.active_count() > 1 or _has_children()
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
