@@ -20,15 +20,14 @@ log = logging.getLogger(__name__)
 _TARGETS = ("module", "job", "user", "host")
 
 
-def done(
+def accepted(
     conn: Connection, caller: Caller, person: Person | None, action: str, target: str = "", detail: str = ""
 ) -> None:
     """Note an action in its own transaction, as its last statement."""
-    user = person.name if person else ""
     audit.append(
         conn,
         action=action,
-        user=user,
+        user=person.name if person else "",
         key=caller.key.name,
         address=caller.address,
         target=target,
@@ -40,9 +39,10 @@ def refused(
     engine: Engine, caller: Caller, request: Request, refusal: Refused, person: Person | None = None
 ) -> None:
     """Note a request that was refused, and why. If that cannot be written, the log has it alone."""
-    note(
+    _note(
         engine,
         action=request.op,
+        outcome="refused",
         user=person.name if person else caller.connection_user or "",
         key=caller.key.name,
         address=caller.address,
@@ -51,22 +51,22 @@ def refused(
     )
 
 
-def note(
-    engine: Engine,
-    *,
-    action: str,
-    user: str = "",
-    key: str = "",
-    address: str = "",
-    target: str = "",
-    detail: str = "",
-) -> None:
-    """Note something that was refused and changed nothing."""
-    fields = {"user": user, "key": key, "address": address, "target": target, "detail": detail}
+def login(engine: Engine, user: str, address: str, outcome: str) -> None:
+    """Note a login through the remote name of 2014; *outcome* is ``ok`` or the code of the refusal."""
+    verdict = "ok" if outcome == "ok" else "refused"
+    _note(engine, action="login", outcome=verdict, user=user, address=address, detail=outcome)
+
+
+def unopened(engine: Engine, address: str, kid: str, reason: str) -> None:
+    """Note a sealed message that could not be opened; *kid* is the key's number that it named."""
+    _note(engine, action="seal", outcome="refused", key=kid, address=address, detail=reason)
+
+
+def _note(engine: Engine, **fields: str) -> None:
     try:
-        transact(engine, lambda conn: audit.append(conn, action=action, outcome="refused", **fields))
+        transact(engine, lambda conn: audit.append(conn, **fields))
     except Unavailable as error:
-        log.error("the audit row of a refused %s by %s was not written: %s", action, user or key, error)
+        log.error("the audit row %s was not written: %s", fields, error)
 
 
 def _target(request: Request) -> str:

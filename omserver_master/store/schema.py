@@ -221,6 +221,7 @@ jobs = Table(
     Column("state", WORD, nullable=False),
     Column("reason", Prose, nullable=False, default=""),
     Column("repeat", WORD, nullable=False),
+    Column("direct", Boolean, nullable=False, default=False),
     Column("timeout", Integer, nullable=False),
     Column("start_before", UtcTime, nullable=False),
     Column("created", UtcTime, nullable=False),

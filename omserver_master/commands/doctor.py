@@ -1,0 +1,137 @@
+"""`omserver doctor`: everything that must be right, one line each, with what to do where it is not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from omserver_client.errors import OMServerError
+from omserver_client.keyfile import BadKeyFile, read_key
+
+from ..access.keys import KeyRing
+from ..settings import FOLDERS, Settings, load_settings
+from ..store import audit, keys
+from ..store.engine import make_engine, read
+from ..store.schema_version import require_current
+from ..store.sitekey import read_site_key
+
+#: Seconds to wait for a port.
+_PATIENCE = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; *remedy* says what to do when it is not good."""
+
+    good: bool
+    text: str
+    remedy: str = ""
+
+
+@click.command()
+def command() -> None:
+    """Look at everything that must be right, and say what to do. Exit code 1 if something is not."""
+    findings = list(_examine())
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.text}")
+        if not finding.good and finding.remedy:
+            click.echo(f"      {finding.remedy}")
+    if not all(finding.good for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _examine() -> Iterator[Finding]:
+    try:
+        settings = load_settings()
+    except OMServerError as error:
+        yield Finding(
+            False, f"settings: {error}", "Correct config.py or the environment; see docs/configuration.md."
+        )
+        return
+    yield Finding(True, f"settings: {settings.config or 'no config.py'}, data folder {settings.home}")
+    yield from (_folder(folder) for folder in (settings.home, *(settings.home / name for name in FOLDERS)))
+    yield _modules(settings)
+    yield _try("site key", lambda: _site_key(settings), "`omserver db upgrade` makes one for a new site.")
+    database = _try("database", lambda: _database(settings), "Start it if need be; then: omserver db upgrade")
+    yield database
+    if database.good:
+        yield _try("audit", lambda: _audit(settings), "Find out who changed the database by hand.")
+        files = sorted((settings.home / "keys").glob("*.key"))
+        yield from (_key_file(file, settings) for file in files)
+    yield _port("master", settings.rpyc_host, settings.rpyc_port, "RPYC_PORT")
+    yield _port("console", settings.web_host, settings.web_port, "WEB_PORT")
+
+
+def _try(what: str, look: Callable[[], str], remedy: str) -> Finding:
+    try:
+        return Finding(True, f"{what}: {look()}")
+    except OMServerError as error:
+        return Finding(False, f"{what}: {error}", remedy)
+
+
+def _folder(folder: Path) -> Finding:
+    if not folder.is_dir():
+        return Finding(False, f"folder {folder} is missing", "Run: omserver db upgrade")
+    mode = folder.stat().st_mode & 0o777
+    return Finding(not mode & 0o077, f"folder {folder}, mode {mode:04o}", f"Run: chmod 700 {folder}")
+
+
+def _modules(settings: Settings) -> Finding:
+    number = len(list(settings.modules_dir.glob("Mid_*.py")))
+    text = f"modules: {number} files in {settings.modules_dir}"
+    return Finding(number > 0, text, "Set MODULES_DIR to the folder that holds Mid_1001.py and the others.")
+
+
+def _site_key(settings: Settings) -> str:
+    read_site_key(settings.site_key)
+    return str(settings.site_key)
+
+
+def _database(settings: Settings) -> str:
+    engine = make_engine(settings.database_url)
+    version = require_current(engine)
+    ring = KeyRing(engine, read_site_key(settings.site_key))
+    with read(engine) as conn:
+        numbers = [row["kid"] for row in keys.list_keys(conn)]
+    active = [number for number in numbers if ring.lookup(bytes.fromhex(number))]
+    return f"{engine.dialect.name}, version {version}, {len(active)} client keys that open"
+
+
+def _audit(settings: Settings) -> str:
+    with read(make_engine(settings.database_url)) as conn:
+        return f"{audit.verify(conn).rows} rows, chain unbroken"
+
+
+def _key_file(file: Path, settings: Settings) -> Finding:
+    return _try(f"key {file.name}", lambda: _known_key(file, settings), "Make one: omserver key create")
+
+
+def _known_key(file: Path, settings: Settings) -> str:
+    key = read_key(file)
+    ring = KeyRing(make_engine(settings.database_url), read_site_key(settings.site_key))
+    if ring.lookup(key.kid) is None:
+        raise BadKeyFile("this master does not know it, or it was revoked.")
+    return f"for {key.name}"
+
+
+def _port(what: str, host: str, port: int, setting: str) -> Finding:
+    where = f"{what} port {host}:{port}"
+    try:
+        with socket.create_connection((host, port), timeout=_PATIENCE):
+            return Finding(True, f"{where} answers")
+    except ConnectionRefusedError:
+        return _bindable(where, host, port, setting)
+    except OSError as error:
+        return Finding(False, f"{where}: {error}", f"Set {setting[:-5]}_HOST to an address of this machine.")
+
+
+def _bindable(where: str, host: str, port: int, setting: str) -> Finding:
+    try:
+        with socket.create_server((host, port)):
+            return Finding(True, f"{where} is free")
+    except OSError as error:
+        return Finding(False, f"{where}: {error.strerror}", f"Set {setting} to another one.")
