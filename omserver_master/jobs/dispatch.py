@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from omserver_master.backends.base import Backend, ConnectionDown, Target
@@ -41,9 +41,15 @@ class NotSent:
 class Dispatched:
     """A group is fixed: this handle, this connection. Told before anything is sent."""
 
-    connection_id: int
+    connection_id: int | None
+    """``None`` where the module's code reaches the hosts by itself."""
     handle: str
-    host_ids: tuple[int, ...]
+    remote_ids: Mapping[int, str]
+    """By which name the engine knows each host."""
+
+    @property
+    def host_ids(self) -> tuple[int, ...]:
+        return tuple(self.remote_ids)
 
 
 @dataclass
@@ -60,13 +66,18 @@ class Group:
     def host_ids(self) -> tuple[int, ...]:
         return tuple(seat.host.id for seat in self.seats)
 
+    def fixed(self) -> Dispatched:
+        """What is written down before anything is sent."""
+        return Dispatched(self.connection_id, self.handle, {s.host.id: self._remote(s) for s in self.seats})
+
     def targets(self) -> list[Target]:
         return [self._target(seat) for seat in self.seats]
 
     def _target(self, seat: Seat) -> Target:
-        host = seat.host
-        remote = next(r.remote_id for r in host.routes if r.connection_id == self.connection_id)
-        return Target(str(host.id), host.name, remote, host.ip)
+        return Target(str(seat.host.id), seat.host.name, self._remote(seat), seat.host.ip)
+
+    def _remote(self, seat: Seat) -> str:
+        return next(r.remote_id for r in seat.host.routes if r.connection_id == self.connection_id)
 
 
 def same_work(items: Iterable[tuple[Seat, Work]]) -> list[tuple[Work, list[Seat]]]:
@@ -97,11 +108,11 @@ def _fly(group: Group, deadline: float, tell: Callable[[object], None]) -> None:
             tell(Answered(int(host_id), answer))
     except ConnectionDown as down:
         tell(NotSent(tuple(sorted(missing)), group.work, str(down)))
-    except Exception as error:  # noqa: BLE001 -- an engine is foreign code; what it breaks is called unknown
+    except Exception as error:  # an engine is foreign code; what it breaks is called unknown
         log.exception("dispatch %s broke", group.handle)
-        for host_id in missing:
-            reason = f"The engine broke while this host worked ({type(error).__name__}: {error})."
-            tell(Answered(host_id, Answer("unknown", reason=reason)))
+        reason = f"The engine broke while this host worked ({type(error).__name__}: {error})."
+        for silent in missing:
+            tell(Answered(silent, Answer("unknown", reason=reason)))
 
 
 def cancel(groups: Sequence[Group], tell: Callable[[object], None]) -> None:
@@ -122,7 +133,7 @@ def _stop(group: Group, tell: Callable[[object], None]) -> None:
     targets = group.targets()
     try:
         proofs = group.backend.cancel(group.handle, targets)
-    except Exception:  # noqa: BLE001 -- as in _fly
+    except Exception:  # as in _fly
         log.exception("cancel of %s broke", group.handle)
         proofs = {}
     for target in targets:

@@ -22,8 +22,6 @@ from .states import job_end
 
 log = logging.getLogger(__name__)
 
-#: Seconds that module code may be silent while no host works for it.
-CODE_SILENCE = 30.0
 #: Seconds between two looks at a connection whose control point is down.
 LOOK_AGAIN = 2.0
 #: Seconds between two looks at the database for a cancel, when no bell rang.
@@ -34,12 +32,8 @@ CANCEL_LIMIT = 20.0
 MARGIN = 5.0
 
 
-class LostClaim(Exception):
-    """Another worker holds the job now; nothing more may be written for it."""
-
-
 class Recorder(Protocol):
-    """Where a run writes what happened. Every method may raise :class:`LostClaim`."""
+    """Where a run writes what happened. Every method may raise :class:`~omserver_master.errors.LeaseLost`."""
 
     def dispatched(self, group: Dispatched) -> None:
         """Commit that these hosts are about to be given work. Returns only once it is durable."""
@@ -69,8 +63,11 @@ class Recorder(Protocol):
 class Code(Protocol):
     """The child process that runs the module's code for this job."""
 
-    def send(self, message: Mapping[str, Any]) -> None: ...
-    def kill(self, reason: str) -> None: ...
+    def send(self, order: Mapping[str, Any]) -> None:
+        """Hand over a host's answer; what the code says to it comes into the inbox."""
+
+    def kill(self) -> None:
+        """End the code now."""
 
 
 class Roads(Protocol):
@@ -91,20 +88,13 @@ class ChildSaid:
         self.message = message
 
 
-class ChildGone:
-    """The child process is over; *reason* says why if that was not its own will."""
-
-    def __init__(self, reason: str = "") -> None:
-        self.reason = reason
-
-
 class JobRun:
     """Runs one claimed job to its end.
 
     Args:
         hosts: the open hosts of the job.
         timeout: seconds that a host may take for all of its work.
-        silence: seconds that the module's code may say nothing while no host works for it.
+        direct: whether the module's code reaches the hosts by itself.
         start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
     """
 
@@ -117,7 +107,7 @@ class JobRun:
         *,
         timeout: float,
         start_by: float,
-        silence: float = CODE_SILENCE,
+        direct: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.inbox: Inbox = queue.Queue()
@@ -126,7 +116,7 @@ class JobRun:
         self._roads = roads
         self._recorder = recorder
         self._timeout = timeout
-        self._silence = silence
+        self._direct_code = direct
         self._start_by = start_by
         self._clock = clock
         self._deadlines: dict[int, float] = {}
@@ -134,7 +124,6 @@ class JobRun:
         self._waiting: list[tuple[Seat, Work]] = []
         self._look_again = 0.0
         self._look_for_news = 0.0
-        self._code_heard = time.monotonic()
         self._cancel_until: float | None = None
         self._stopping = False
         self._explained = ""
@@ -144,7 +133,7 @@ class JobRun:
         self.inbox.put(Wake())
 
     def stop(self) -> None:
-        """The worker is being stopped: end the run now, calling unknown what is under way. From any thread."""
+        """The worker is being stopped: end now, and call unknown what is under way. From any thread."""
         self._stopping = True
         self.wake()
 
@@ -152,8 +141,10 @@ class JobRun:
         """Take part until every host has an ending and the job its end.
 
         Raises:
-            LostClaim: another worker has taken the job over; nothing more was written.
+            LeaseLost: another worker has taken the job over; nothing more was written.
         """
+        if self._direct_code:
+            self._hand_over_to_code()
         while self.board.open():
             self._take_one()
             self._tick()
@@ -176,10 +167,7 @@ class JobRun:
             case Answered():
                 self._answered(self.board.seats[event.host_id], event.answer)
             case ChildSaid():
-                self._code_heard = time.monotonic()
                 self._child_said(event.message)
-            case ChildGone():
-                self._code_over(event.reason or "The module's code ended before it said how this host ended.")
             case NotSent():
                 self._not_sent(event)
             case Stopped():
@@ -200,7 +188,12 @@ class JobRun:
             self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
         if self._waiting and now >= self._look_again:
             self._dispatch_waiting()
-        self._watch_code(now)
+
+    def _hand_over_to_code(self) -> None:
+        """The module's code acts by itself from now on: every host may be touched at any moment."""
+        for seat in self.board.open():
+            seat.state, seat.handle, seat.sent = "dispatched", "direct", True
+        self._recorder.dispatched(Dispatched(None, "direct", dict.fromkeys(self.board.seats, "")))
 
     # -- what module code says
 
@@ -251,27 +244,13 @@ class JobRun:
             self._end_unfinished(seat, reason)
 
     def _end_unfinished(self, seat: Seat, reason: str) -> None:
-        """End a host that the module's code left alone: it failed if it had answered, else say what is known."""
+        """End a host that the module's code left alone: failed if it had answered, else what is known."""
         if seat.answer is not None:
             self._end(seat, Ending.of("failed", reason, seat.answer))
         elif seat.sent:
             self._end(seat, Ending("unknown", reason))
         else:
             self._end(seat, Ending("not_started", reason))
-
-    def _watch_code(self, now: float) -> None:
-        """Kill module code that says nothing although no host works for it."""
-        working = self._waiting or any(seat.state == "dispatched" for seat in self.board.open())
-        busy = working and not self._code_owes()
-        if busy:
-            self._code_heard = now
-        elif now - self._code_heard > self._silence:
-            self._code.kill("overrun")
-            self._code_over(f"The module's code said nothing for {self._silence:g} s and was stopped.")
-
-    def _code_owes(self) -> bool:
-        """Whether a host's answer was handed to the code and it has not said what comes next."""
-        return any(seat.state == "dispatched" and seat.answer is not None for seat in self.board.open())
 
     # -- work to engines and back
 
@@ -297,8 +276,7 @@ class JobRun:
         self._look_again = time.monotonic() + LOOK_AGAIN
         if reasons and self._clock() >= self._start_by:
             for seat, _ in self._waiting:
-                state = "unknown" if seat.answer else "not_started"
-                self._end(seat, Ending.of(state, f"Its time to start is over: {sorted(reasons)[0]}", seat.answer))
+                self._end_unfinished(seat, f"Its time to start is over: {sorted(reasons)[0]}")
             self._waiting.clear()
         text = f"{sorted(reasons)[0]} {len(self._waiting)} host(s) wait." if reasons and self._waiting else ""
         if text != self._explained:
@@ -310,7 +288,7 @@ class JobRun:
             seat.state, seat.handle, seat.connection_id = "dispatched", group.handle, group.connection_id
             seat.answer = None
             self._deadlines.setdefault(seat.host.id, time.monotonic() + self._timeout + MARGIN)
-        self._recorder.dispatched(Dispatched(group.connection_id, group.handle, group.host_ids))
+        self._recorder.dispatched(group.fixed())
         for seat in group.seats:
             seat.sent = True
         self._flying[group.handle] = group
@@ -335,7 +313,6 @@ class JobRun:
             self._end(seat, Ending.of(state, "" if state == "ok" else "Stopped by the cancel.", answer))
         elif answer.state == "done":
             seat.answer = answer
-            self._code_heard = time.monotonic()
             self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
         else:
             self._end(seat, Ending.of(answer.state, answer.reason, answer))
@@ -348,11 +325,14 @@ class JobRun:
         self._waiting.clear()
         for seat in self.board.open():
             if not seat.sent:
-                self._end(seat, Ending("not_started", "The job was cancelled before this host was given anything."))
+                self._end(seat, Ending("not_started", "Cancelled before anything was sent to it."))
             elif seat.answer is not None:
                 self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
         open_handles = {seat.handle for seat in self.board.open()}
-        cancel([self._flying[handle] for handle in open_handles], self.inbox.put)
+        cancel([self._flying[handle] for handle in open_handles if handle in self._flying], self.inbox.put)
+        self._code.kill()
+        if self._direct_code:
+            self._end_open("unknown", "Its code was stopped; what it had done on this host is not known.")
 
     def _stopped(self, seat: Seat, proof: str) -> None:
         if seat.state != "dispatched":
@@ -367,7 +347,7 @@ class JobRun:
 
     def _give_up_for_stop(self) -> None:
         for seat in self.board.open():
-            self._end_unfinished(seat, f"The worker was stopped; what became of it: handle {seat.handle or '-'}.")
+            self._end_unfinished(seat, f"The worker was stopped meanwhile (handle {seat.handle or 'none'}).")
 
     # -- endings
 

@@ -1,8 +1,8 @@
 """The words for where a job and a host's work stand, and the rule for how a job ends.
 
-    job:   queued -> running -> (cancelling) -> succeeded | failed | cancelled | interrupted | expired
-    host:  pending -> dispatched -> ok | failed | unreachable | timed_out | cancelled | skipped
-                                    | not_started | unknown
+job:   queued -> running -> (cancelling) -> succeeded | failed | cancelled | interrupted | expired
+host:  pending -> dispatched -> ok | failed | unreachable | timed_out | cancelled | skipped
+                                | not_started | unknown
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""``omserver worker``: run jobs from the database's queue."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import click
+
+from omserver_client.errors import OMServerError
+
+from ..settings import load_settings
+from .master import LINE
+
+
+@click.command(name="worker")
+@click.option("--name", default=None, help="Name of this worker; default: host name and process id.")
+@click.option("--bell", type=int, default=None, hidden=True, help="File descriptor of the master's doorbell.")
+def command(name: str | None, bell: int | None) -> None:
+    """Run jobs from the queue until SIGTERM or Ctrl-C. `omserver master` starts its own workers."""
+    from ..jobs.bell import Bell
+    from ..jobs.worker import MOST_JOBS, Worker
+    from ..registry.pool import ChildPool
+    from ..store.engine import make_engine
+
+    logging.basicConfig(level=logging.INFO, format=LINE)
+    name = name or f"{os.uname().nodename}-{os.getpid()}"
+    try:
+        settings = load_settings()
+        engine = make_engine(settings.database_url, pool_size=MOST_JOBS + 4)
+        with ChildPool(2) as pool:
+            running = Worker(name, settings, engine, pool, Bell.from_fd(bell) if bell is not None else None)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: running.stop())
+            running.run()
+    except OMServerError as error:
+        raise click.ClickException(str(error)) from error

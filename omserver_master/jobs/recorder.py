@@ -1,0 +1,172 @@
+"""Writes what happens to one claimed job into the database, in batches, under this worker's fence.
+
+While the database cannot take anything (down, disk full), endings are kept in memory and offered again;
+nothing new is handed to any host in that time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from omserver_client.errors import Unavailable
+from omserver_master.errors import LeaseLost
+from omserver_master.store import engine as store
+from omserver_master.store import jobs, outputs, results
+from omserver_master.store.sitekey import SiteKey
+
+from .board import Ending
+from .dispatch import Dispatched
+
+log = logging.getLogger(__name__)
+
+#: Endings wait this long at most for others to share their transaction with, in seconds.
+GATHER = 0.05
+#: So many endings do not wait.
+ENOUGH = 200
+#: Seconds between two tries while the database takes nothing.
+TRY_AGAIN = 1.0
+
+T = TypeVar("T")
+
+
+class DatabaseRecorder:
+    """The :class:`~.execution.Recorder` of one claim.
+
+    Args:
+        attempt: the claim's number; every write is refused once another worker has a higher one.
+        announce: called after each commit that others may wait for.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        site_key: SiteKey,
+        job_id: int,
+        attempt: int,
+        connection_names: Callable[[], dict[int, str]],
+        announce: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._site_key = site_key
+        self._job_id = job_id
+        self._attempt = attempt
+        self._names = connection_names
+        self._announce = announce
+        self._kept: list[results.HostResult] = []
+        self._kept_since = 0.0
+        self._not_before = 0.0
+        self._lost = False
+
+    def started(self) -> None:
+        """Commit that a worker has begun."""
+        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", ""))
+
+    def lost(self) -> None:
+        """The claim is known to be lost: every further write raises. From any thread."""
+        self._lost = True
+
+    def dispatched(self, group: Dispatched) -> None:
+        self.flush(force=True)
+        name = "direct" if group.connection_id is None else self._names().get(group.connection_id, "")
+        self._insist(
+            lambda conn: results.mark_dispatched(
+                conn,
+                self._job_id,
+                group.host_ids,
+                group.handle,
+                name,
+                self._attempt,
+                remote_ids=dict(group.remote_ids),
+            )
+        )
+
+    def not_sent(self, host_ids: Iterable[int]) -> None:
+        ids = list(host_ids)
+        self._insist(lambda conn: results.mark_not_sent(conn, self._job_id, ids, self._attempt))
+
+    def ended(self, host_id: int, ending: Ending) -> None:
+        if not self._kept:
+            self._kept_since = time.monotonic()
+        self._kept.append(
+            results.HostResult(
+                host_id,
+                ending.state,
+                ending.reason,
+                ending.rc,
+                outputs.seal(self._site_key, ending.stdout),
+                outputs.seal(self._site_key, ending.stderr),
+                ending.stdout_cut,
+                ending.stderr_cut,
+                late=ending.late,
+            )
+        )
+
+    def flush(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        due = force or len(self._kept) >= ENOUGH or now - self._kept_since >= GATHER
+        if not self._kept or not due or now < self._not_before:
+            return
+        try:
+            self._write(self._store)
+            self._kept.clear()
+        except Unavailable as error:
+            self._not_before = now + TRY_AGAIN
+            log.warning("job %d: %d endings wait in memory: %s", self._job_id, len(self._kept), error)
+
+    def explain(self, reason: str) -> None:
+        state = self._row_state()
+        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, state, reason))
+
+    def news(self) -> bool:
+        try:
+            with store.read(self._engine) as conn:
+                row = jobs.job_row(conn, self._job_id)
+        except Unavailable:
+            return False
+        if self._lost or row is None or row["attempt"] != self._attempt:
+            raise LeaseLost
+        return bool(row["cancel_asked"])
+
+    def cancelling(self) -> None:
+        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "cancelling", ""))
+
+    def finish(self, state: str, reason: str) -> None:
+        """Commit the last endings and the job's end together."""
+
+        def end(conn: Connection) -> None:
+            if self._kept:
+                self._store(conn)
+            jobs.finish_job(conn, self._job_id, self._attempt, state, reason)
+
+        self._insist(end)
+        self._kept.clear()
+
+    def _store(self, conn: Connection) -> None:
+        results.store_results(conn, self._job_id, self._attempt, self._kept)
+
+    def _row_state(self) -> str:
+        with store.read(self._engine) as conn:
+            row = jobs.job_row(conn, self._job_id)
+        return str(row["state"]) if row is not None else "running"
+
+    def _insist(self, work: Callable[[Connection], object]) -> None:
+        """Write, and wait for a database that takes nothing; its own limits and the lease bound the wait."""
+        while True:
+            try:
+                self._write(work)
+                return
+            except Unavailable as error:
+                log.warning("job %d waits for the database: %s", self._job_id, error)
+                time.sleep(TRY_AGAIN)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        if self._lost:
+            raise LeaseLost
+        done = store.transact(self._engine, work)
+        self._announce()
+        return done

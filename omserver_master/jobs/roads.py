@@ -1,0 +1,116 @@
+"""The connections of the site as one worker sees them: opened when needed, asked whether they are up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+
+from sqlalchemy import Engine
+
+from omserver_client.errors import Unavailable
+from omserver_master.backends import make_backend
+from omserver_master.backends.base import Backend, Reachability
+from omserver_master.store import connections
+from omserver_master.store import engine as store
+
+from .board import JobHost
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a look at a connection, or at the table of connections, stays good.
+FRESH = 2.0
+
+
+class _Road:
+    """One open connection."""
+
+    def __init__(self, name: str, settings: str, backend: Backend) -> None:
+        self.name = name
+        self.settings = settings
+        self.backend = backend
+        self.looked = float("-inf")
+        self.state = Reachability(False, "not looked at yet")
+        self.lock = threading.Lock()
+
+
+class SiteRoads:
+    """All connections; safe for use by all job threads of a worker."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._open: dict[int, _Road] = {}
+        self._lock = threading.Lock()
+        self._read = float("-inf")
+
+    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
+        """The first connection of *host* whose control point is up, or one line that says why none is."""
+        reasons = []
+        for route in host.routes:
+            road = self._road(route.connection_id)
+            if road is None:
+                continue
+            state = self._look(route.connection_id, road)
+            if state.up:
+                return route.connection_id, road.backend
+            reasons.append(f"{road.name}: {state.reason}")
+        return "; ".join(reasons) or f"{host.name} has no connection that is turned on."
+
+    def names(self) -> dict[int, str]:
+        """The names of the open connections by id."""
+        with self._lock:
+            return {id_: road.name for id_, road in self._open.items()}
+
+    def close(self) -> None:
+        with self._lock:
+            for road in self._open.values():
+                road.backend.close()
+            self._open.clear()
+
+    def _road(self, connection_id: int) -> _Road | None:
+        with self._lock:
+            if time.monotonic() - self._read > FRESH:
+                self._refresh()
+            return self._open.get(connection_id)
+
+    def _refresh(self) -> None:
+        """Follow the table: open what is new or changed, close what is gone."""
+        with store.read(self._engine) as conn:
+            rows = {row["id"]: row for row in connections.list_connections(conn) if row["enabled"]}
+        self._read = time.monotonic()
+        for id_, row in rows.items():
+            settings = json.dumps([row["name"], row["kind"], row["settings"]], sort_keys=True)
+            old = self._open.get(id_)
+            if old is None or old.settings != settings:
+                self._retire(id_)
+                backend = make_backend(row["kind"], row["name"], row["settings"])
+                self._open[id_] = _Road(row["name"], settings, backend)
+        for id_ in set(self._open) - set(rows):
+            self._retire(id_)
+
+    def _retire(self, id_: int) -> None:
+        old = self._open.pop(id_, None)
+        if old is not None:
+            # Jobs under way keep their reference; the engine's own deadlines end them.
+            threading.Thread(target=old.backend.close, daemon=True).start()
+
+    def _look(self, id_: int, road: _Road) -> Reachability:
+        with road.lock:
+            if time.monotonic() - road.looked > FRESH:
+                before = road.state
+                road.state = road.backend.probe()
+                road.looked = time.monotonic()
+                if road.state != before:
+                    self._note(id_, road)
+            return road.state
+
+    def _note(self, id_: int, road: _Road) -> None:
+        word = "up" if road.state.up else "down"
+        log.info("connection %s is %s %s", road.name, word, road.state.reason)
+        try:
+            store.transact(
+                self._engine, lambda conn: connections.note_state(conn, id_, word, road.state.reason)
+            )
+        except Unavailable as error:
+            log.warning("the state of connection %s was not stored: %s", road.name, error)

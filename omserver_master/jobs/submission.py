@@ -1,0 +1,256 @@
+"""From a wish to a committed job: everything is checked, frozen and written before it is acknowledged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping
+from sqlalchemy.exc import IntegrityError
+
+from omserver_client.errors import (
+    BadRequest,
+    ConfirmationNeeded,
+    Forbidden,
+    IdempotencyConflict,
+)
+from omserver_master import audit
+from omserver_master.access import rights
+from omserver_master.access.rights import Person
+from omserver_master.caller import Caller
+from omserver_master.registry.registry import ModuleInfo
+from omserver_master.store import connections, hosts, jobs, modules
+from omserver_master.store import engine as store
+
+from .selection import Named, choose
+
+#: Seconds that a job may wait for its first dispatch, unless the caller says otherwise.
+START_BEFORE = 3600
+#: A host that was not seen for so many seconds is warned about.
+LONG_UNSEEN = 3600.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What exactly would run where."""
+
+    module: ModuleInfo
+    params: Mapping[str, Any] | Sequence[str]
+    """As the module gets them: by name, or a list for one that takes them by position."""
+    rows: list[RowMapping]
+    confirm: int | None
+    warnings: list[Mapping[str, str]] = field(default_factory=list)
+
+    @property
+    def omctl(self) -> str:
+        """The command line that asks for the same."""
+        words = ["omctl", "run", self.module.id]
+        for row in self.rows:
+            words += ["--host", row["name"]]
+        if isinstance(self.params, Mapping):
+            for name, value in self.params.items():
+                for item in value if isinstance(value, list) else [value]:
+                    words += ["-p", f"{name}={_as_text(item)}"]
+        else:
+            words += [word for value in self.params for word in ("-p", value)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller asked for, and who it is."""
+
+    module: str
+    params: Mapping[str, Any] | Sequence[Any]
+    named: Sequence[Named]
+    confirm: int | None = None
+    timeout: int | None = None
+    start_before: int | None = None
+
+    def fingerprint(self) -> str:
+        """The same for the same wish, whatever message it came in."""
+        hosts_named = [[n.id, n.name, n.ip] for n in self.named]
+        fields = [self.module, self.params, hosts_named, self.timeout, self.start_before]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that a wish led to; *repeated* if an earlier message had asked for it already."""
+
+    job_id: int
+    repeated: bool
+
+
+def plan(conn: Connection, registry: Any, person: Person, wish: Wish) -> Plan:
+    """Check a wish completely, without storing anything.
+
+    Raises:
+        Refused: the first thing that is wrong with it, as its own class.
+    """
+    module = registry.load(wish.module)
+    module.check()
+    rows = _rows(conn, person, wish.named)
+    _check_rights(conn, person, module.id, rows)
+    params = module.read_params(wish.params)
+    return Plan(module, params, rows, _confirm(module, len(rows)), _warnings(conn, rows))
+
+
+def submit(
+    engine: Any, registry: Any, person: Person, caller: Caller, wish: Wish, message_id: str, key: str | None
+) -> Submitted:
+    """Commit a job with all its hosts and its audit row, in one transaction.
+
+    Args:
+        message_id: the sealed message's own id; the same message never makes a second job.
+        key: the idempotency key, or None.
+
+    Raises:
+        IdempotencyConflict: the key was used for another wish.
+        ConfirmationNeeded: so many hosts need their number said.
+        Refused: as :func:`plan`.
+    """
+
+    def work(conn: Connection) -> Submitted:
+        before = _before(conn, person, caller, wish, key)
+        return before or _insert(conn, registry, person, caller, wish, message_id, key)
+
+    try:
+        return store.transact(engine, work)
+    except IntegrityError:
+        # Somebody with the same key or message was faster: their job is the answer.
+        with store.read(engine) as conn:
+            before = _before(conn, person, caller, wish, key)
+            if before is not None:
+                return before
+            twin = jobs.find_by_message(conn, caller.key.kid, message_id)
+            if twin is None:
+                raise
+            return Submitted(twin["id"], True)
+
+
+def _before(
+    conn: Connection, person: Person, caller: Caller, wish: Wish, key: str | None
+) -> Submitted | None:
+    row = jobs.find_by_idempotency(conn, caller.key.kid, person.id, key) if key else None
+    if row is None:
+        return None
+    if row["request_hash"] != wish.fingerprint():
+        raise IdempotencyConflict(f"That idempotency key belongs to job {row['id']}, which is another one.")
+    return Submitted(row["id"], True)
+
+
+def _insert(
+    conn: Connection,
+    registry: Any,
+    person: Person,
+    caller: Caller,
+    wish: Wish,
+    message_id: str,
+    key: str | None,
+) -> Submitted:
+    found = plan(conn, registry, person, wish)
+    if found.confirm is not None and wish.confirm != found.confirm:
+        text = f"This would run on {found.confirm} hosts; confirm the number."
+        raise ConfirmationNeeded(text, number=found.confirm)
+    module = found.module
+    modules.keep_version(conn, module.id, module.sha256, module.source.decode("utf-8", "surrogateescape"))
+    timeout = wish.timeout or math.ceil(module.timeout)
+    start_before = time.time() + (wish.start_before or START_BEFORE)
+    row = {
+        "module": module.id,
+        "module_sha256": module.sha256,
+        "title": module.title,
+        "title_zh": module.title_zh,
+        "params": found.params,
+        "user_id": person.id,
+        "user": person.name,
+        "key_kid": caller.key.kid,
+        "message_id": message_id,
+        "idempotency_key": key,
+        "request_hash": wish.fingerprint(),
+        "repeat": module.repeat,
+        "direct": module.direct,
+        "timeout": timeout,
+        "start_before": start_before,
+    }
+    members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
+    job_id = jobs.insert_job(conn, row, members)
+    names = ", ".join(h["name"] for h in found.rows[:50])
+    detail = f"module {module.id} on {len(found.rows)} hosts: {names}; {json.dumps(found.params)}"
+    audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
+    return Submitted(job_id, False)
+
+
+class _HostTable:
+    """Looks hosts up for :func:`.selection.choose`."""
+
+    def __init__(self, conn: Connection, person: Person) -> None:
+        self._conn = conn
+        self._scope = rights.visible_hosts(conn, person)
+
+    def by_ids(self, ids: Any) -> list[Any]:
+        return [_KnownHost(row) for row in hosts.hosts_by_id(self._conn, list(ids), self._scope).values()]
+
+    def by_names(self, names: Any) -> list[Any]:
+        return [_KnownHost(row) for row in hosts.hosts_by_name(self._conn, list(names), self._scope).values()]
+
+
+class _KnownHost:
+    """A row of the host table, as selection sees it."""
+
+    def __init__(self, row: RowMapping) -> None:
+        self.row = row
+        self.id: int = row["id"]
+        self.name: str = row["name"]
+        self.addresses = (row["wip"], row["lip"])
+        self.state: str = row["state"]
+
+
+def _rows(conn: Connection, person: Person, named: Sequence[Named]) -> list[RowMapping]:
+    return [known.row for known in choose(named, _HostTable(conn, person))]  # type: ignore[attr-defined]
+
+
+def _check_rights(conn: Connection, person: Person, module: str, rows: Sequence[RowMapping]) -> None:
+    forbidden = rights.may_run(conn, person, module, [row["id"] for row in rows])
+    if forbidden:
+        names = [row["name"] for row in rows if row["id"] in forbidden]
+        text = f"{person.name} may not run {module} on {', '.join(names[:20])}."
+        raise Forbidden(text, module=module, hosts=names)
+
+
+def _confirm(module: ModuleInfo, number: int) -> int | None:
+    most = module.most_hosts
+    return number if (most is not None and number > most) or module.risk == "high" else None
+
+
+def _warnings(conn: Connection, rows: Sequence[RowMapping]) -> list[Mapping[str, str]]:
+    found: list[Mapping[str, str]] = []
+    roads = connections.routes(conn, [row["id"] for row in rows])
+    for row in rows:
+        open_roads = [road for road in roads[row["id"]] if road["enabled"]]
+        if not open_roads:
+            text = f"{row['name']} has no connection; it would wait and expire."
+            found.append({"code": "no_connection", "host": row["name"], "text": text})
+        if row["state"] == "maintenance":
+            text = f"{row['name']} is in maintenance."
+            found.append({"code": "maintenance", "host": row["name"], "text": text})
+        if row["last_seen"] is not None and time.time() - row["last_seen"] > LONG_UNSEEN:
+            hours = int((time.time() - row["last_seen"]) / 3600)
+            text = f"{row['name']} was last seen {hours} h ago."
+            found.append({"code": "long_unseen", "host": row["name"], "hours": str(hours), "text": text})
+    return found
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise BadRequest("A parameter is text, a number, a truth value or a list of text.", field="params")
+    return str(value)

@@ -1,0 +1,179 @@
+"""A worker: claims queued jobs, runs each in a thread, and keeps its claims alive.
+
+Several workers share one database and never each other's memory. A claim is a lease of ``LEASE`` seconds
+by the database's clock; a worker that loses it stops writing, and whoever finds an expired lease settles
+the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine, RowMapping
+
+from omserver_client.errors import Unavailable
+from omserver_master.errors import LeaseLost
+from omserver_master.registry.pool import ChildPool
+from omserver_master.settings import Settings
+from omserver_master.store import engine as store
+from omserver_master.store import leases, workers
+from omserver_master.store.sitekey import SiteKey, read_site_key
+
+from . import settling
+from .bell import Bell
+from .claimed import ClaimedJob
+from .roads import SiteRoads
+
+log = logging.getLogger(__name__)
+
+#: Seconds of a claim, between two renewals, and between two looks for claims that ran out.
+LEASE = 30.0
+HEARTBEAT = 10.0
+SWEEP = 5.0
+#: Seconds between two looks at the queue when no bell rings.
+IDLE_LOOK = 0.5
+#: Jobs that one worker runs at once.
+MOST_JOBS = 8
+#: Seconds that running jobs get to write their end when the worker is stopped.
+STOP_LIMIT = 5.0
+
+
+class Worker:
+    """One worker process's whole work; :meth:`run` returns after :meth:`stop`.
+
+    Args:
+        bell: rung by the master when there is something new, and rung back after each commit.
+    """
+
+    def __init__(
+        self, name: str, settings: Settings, engine: Engine, pool: ChildPool, bell: Bell | None
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._engine = engine
+        self._pool = pool
+        self._bell = bell
+        self._site_key: SiteKey = read_site_key(settings.site_key)
+        self._roads = SiteRoads(engine)
+        self._jobs: dict[int, ClaimedJob] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._free = threading.Event()
+
+    def run(self) -> None:
+        """Work until told to stop, then let running jobs write their end."""
+        chores = [
+            self._chore(HEARTBEAT, self._renew),
+            self._chore(SWEEP, self._sweep),
+        ]
+        while not self._stopped.is_set():
+            if not self._claim_one():
+                self._rest()
+        self._stop_jobs()
+        for chore in chores:
+            chore.join(1.0)
+        self._roads.close()
+
+    def stop(self) -> None:
+        """End :meth:`run` soon. From any thread or a signal handler."""
+        self._stopped.set()
+
+    def announce(self) -> None:
+        """Something was committed that others may wait for."""
+        if self._bell is not None:
+            self._bell.ring()
+
+    # -- claiming
+
+    def _claim_one(self) -> bool:
+        if len(self._jobs) >= MOST_JOBS:
+            return False
+        try:
+            row = store.transact(self._engine, lambda conn: leases.claim_job(conn, self.name, LEASE))
+        except Unavailable as error:
+            log.warning("cannot look at the queue: %s", error)
+            self._stopped.wait(1.0)
+            return False
+        if row is None:
+            return False
+        self._start(row)
+        return True
+
+    def _start(self, row: RowMapping) -> None:
+        folder = self._settings.modules_dir
+        job = ClaimedJob(row, self._engine, self._site_key, self._pool, self._roads, folder, self.announce)
+        with self._lock:
+            self._jobs[row["id"]] = job
+        threading.Thread(target=self._run_job, args=(job,), name=f"job {job.id}", daemon=True).start()
+
+    def _run_job(self, job: ClaimedJob) -> None:
+        try:
+            job.run()
+        except LeaseLost:
+            log.warning("job %d was taken over by another worker", job.id)
+        except Exception:
+            # Whatever breaks here leaves a lease that runs out; the job is settled then, never forgotten.
+            log.exception("job %d broke inside", job.id)
+        finally:
+            with self._lock:
+                self._jobs.pop(job.id, None)
+            self.announce()
+            self._free.set()
+
+    def _rest(self) -> None:
+        if self._bell is None:
+            self._stopped.wait(IDLE_LOOK)
+        elif self._bell.wait(IDLE_LOOK):
+            for job in self._running():
+                job.wake()
+
+    # -- keeping claims, and settling those of others that ran out
+
+    def _chore(self, every: float, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._repeat, args=(every, work), name=work.__name__, daemon=True)
+        thread.start()
+        return thread
+
+    def _repeat(self, every: float, work: Callable[[], None]) -> None:
+        while True:
+            try:
+                work()
+            except Unavailable as error:
+                log.warning("the database is not available: %s", error)
+            except Exception:
+                log.exception("a chore of the worker failed; it is tried again")
+            if self._stopped.wait(every):
+                return
+
+    def _renew(self) -> None:
+        store.transact(self._engine, lambda conn: workers.beat(conn, self.name))
+        for job in self._running():
+            try:
+                self._renew_one(job)
+            except LeaseLost:
+                log.warning("job %d: the claim is lost", job.id)
+                job.abandon()
+
+    def _renew_one(self, job: ClaimedJob) -> None:
+        store.transact(
+            self._engine, lambda conn: leases.renew_lease(conn, job.id, self.name, job.attempt, LEASE)
+        )
+
+    def _sweep(self) -> None:
+        if settling.settle_all(self._engine, self.name):
+            self.announce()
+
+    def _running(self) -> list[ClaimedJob]:
+        with self._lock:
+            return list(self._jobs.values())
+
+    def _stop_jobs(self) -> None:
+        for job in self._running():
+            job.stop()
+        end = time.monotonic() + STOP_LIMIT
+        while self._running() and time.monotonic() < end:
+            self._free.wait(0.05)
+            self._free.clear()

@@ -1,0 +1,49 @@
+"""What an operation has at hand: the site's parts, and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from omserver_client.messages import Request
+from omserver_master.access.rights import Person
+from omserver_master.access.throttle import LoginThrottle
+from omserver_master.caller import Caller
+from omserver_master.jobs.bell import Changes
+from omserver_master.registry.registry import Registry
+from omserver_master.settings import Settings
+from omserver_master.store.sitekey import SiteKey
+
+
+@dataclass(frozen=True)
+class Site:
+    """The parts of one running master."""
+
+    settings: Settings
+    engine: Engine
+    registry: Registry
+    throttle: LoginThrottle
+    site_key: SiteKey
+    changes: Changes
+    """Announced when a worker has stored something."""
+    ring: Callable[[], None]
+    """Wakes the workers: there is something new in the database."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One request: the site, the request itself and who is behind it."""
+
+    site: Site
+    request: Request
+    caller: Caller
+    person: Person | None
+    """Who acts, with the rights already narrowed by the key; ``None`` only where nobody needs to."""
+
+    @property
+    def who(self) -> Person:
+        """The person behind a request that needs one; the dispatcher has made sure that there is one."""
+        assert self.person is not None
+        return self.person

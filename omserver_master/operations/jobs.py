@@ -1,0 +1,236 @@
+"""Jobs as callers see them: previewed, submitted, followed, stopped."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
+
+from omserver_client.errors import BadRequest, Forbidden, NotFound
+from omserver_master import audit
+from omserver_master.access import rights
+from omserver_master.jobs import submission
+from omserver_master.jobs.selection import Named
+from omserver_master.jobs.states import FINAL_JOB, HOST_STATES, JOB_STATES
+from omserver_master.jobs.submission import Submitted, Wish
+from omserver_master.store import engine as store
+from omserver_master.store import jobs, outputs, results
+
+from . import views
+from .context import Context
+from .table import Args, operation
+
+#: Seconds between two looks at the database while a call waits and nothing was announced.
+LOOK_ANYWAY = 1.0
+
+
+class HostName(Args):
+    """A host by our id, or by its name and perhaps one of its addresses."""
+
+    id: int | None = None
+    name: str = Field("", max_length=255)
+    ip: str = Field("", max_length=45)
+
+    def named(self) -> Named:
+        return Named(self.id, self.name, self.ip)
+
+
+class Wanted(Args):
+    """What is to run where."""
+
+    module: str
+    params: dict[str, Any] | list[Any] = Field(default_factory=dict)
+    hosts: list[str | HostName] = Field(max_length=100_000)
+
+    def wish(self) -> Wish:
+        named = [Named(name=host) if isinstance(host, str) else host.named() for host in self.hosts]
+        return Wish(self.module, self.params, named)
+
+
+class Submit(Wanted):
+    """What is to run where, and within which limits. Times are seconds."""
+
+    confirm: int | None = None
+    timeout: int | None = Field(None, ge=1, le=86_400)
+    start_before: int | None = Field(None, ge=1, le=7 * 86_400)
+
+    def wish(self) -> Wish:
+        return replace(
+            super().wish(), confirm=self.confirm, timeout=self.timeout, start_before=self.start_before
+        )
+
+
+class JobId(Args):
+    job: int
+
+
+class ListJobs(Args):
+    limit: int = Field(50, ge=1, le=500)
+    before: int | None = None
+    state: str | None = None
+    module: str | None = None
+    user: str | None = None
+    host: str | None = None
+
+
+class Results(JobId):
+    state: str | None = None
+    limit: int = Field(500, ge=1, le=5000)
+    after: int | None = None
+
+
+class Output(JobId):
+    host_id: int
+    stream: str = Field("stdout", pattern="^(stdout|stderr)$")
+    offset: int = Field(0, ge=0)
+    limit: int = Field(262_144, ge=1, le=2_097_152)
+
+
+class Events(JobId):
+    since: int = Field(0, ge=0)
+    wait: float = Field(0, ge=0, le=25)
+
+
+@operation("job.preview", role="operator")
+def preview(context: Context, args: Wanted) -> dict[str, Any]:
+    """What exactly would run where; nothing is stored and nothing is sent."""
+    with store.read(context.site.engine) as conn:
+        found = submission.plan(conn, context.site.registry, context.who, args.wish())
+    return views.plan(found)
+
+
+@operation("job.submit", role="operator")
+def submit(context: Context, args: Submit) -> dict[str, Any]:
+    """Commit a job; when this answers, it is durable. The same idempotency key answers the same job."""
+    done = commit(context, args.wish())
+    return {"job": _job(context, done.job_id), "repeated": done.repeated}
+
+
+def commit(context: Context, wish: Wish) -> Submitted:
+    """Submit *wish* for whoever asks, and wake the workers."""
+    site = context.site
+    done = submission.submit(
+        site.engine,
+        site.registry,
+        context.who,
+        context.caller,
+        wish,
+        message_id=context.request.id,
+        key=context.request.key,
+    )
+    site.ring()
+    return done
+
+
+@operation("job.list", role="viewer")
+def list_jobs(context: Context, args: ListJobs) -> dict[str, Any]:
+    """The newest jobs that this person may see."""
+    _known(args.state, JOB_STATES)
+    wanted = args.model_dump(exclude={"limit"})
+    with store.read(context.site.engine) as conn:
+        scope = rights.visible_hosts(conn, context.who)
+        rows = jobs.list_jobs(conn, limit=args.limit + 1, scope=scope, **wanted)
+        found = results.counts(conn, [row["id"] for row in rows], scope)
+    page = [views.job(row, found[row["id"]]) for row in rows[: args.limit]]
+    return {"jobs": page, "more": len(rows) > args.limit}
+
+
+@operation("job.show", role="viewer")
+def show(context: Context, args: JobId) -> dict[str, Any]:
+    """One job with its counts by state."""
+    return {"job": _job(context, args.job)}
+
+
+@operation("job.results", role="viewer")
+def show_results(context: Context, args: Results) -> dict[str, Any]:
+    """The hosts of a job in the order of their ids."""
+    _known(args.state, HOST_STATES)
+    with store.read(context.site.engine) as conn:
+        scope = rights.visible_hosts(conn, context.who)
+        _visible(conn, args.job, scope)
+        rows = results.results(
+            conn, args.job, state=args.state, limit=args.limit + 1, after=args.after, scope=scope
+        )
+    return {"results": [views.result(row) for row in rows[: args.limit]], "more": len(rows) > args.limit}
+
+
+@operation("job.output", role="viewer")
+def output(context: Context, args: Output) -> dict[str, Any]:
+    """A piece of what one host printed, as base64 of the bytes."""
+    with store.read(context.site.engine) as conn:
+        scope = rights.visible_hosts(conn, context.who)
+        row = results.result_row(conn, args.job, args.host_id, scope)
+        if row is None:
+            raise NotFound(f"Job {args.job} has no such host, or it may not be seen.")
+        text = outputs.get_output(conn, context.site.site_key, row[f"{args.stream}_id"])
+    end = args.offset + args.limit
+    return {
+        "text": base64.b64encode(text[args.offset : end]).decode(),
+        "bytes_total": len(text),
+        "cut_bytes": row[f"{args.stream}_cut"],
+        "next": end if end < len(text) else None,
+    }
+
+
+@operation("job.events", role="viewer")
+def events(context: Context, args: Events) -> dict[str, Any]:
+    """What changed in a job since an event number; waits for something new for at most ``wait`` seconds."""
+    end = time.monotonic() + args.wait
+    while True:
+        seen = context.site.changes.number
+        answer = _events_now(context, args)
+        left = end - time.monotonic()
+        over = answer["job"]["state"] in FINAL_JOB
+        if answer["event"] > args.since or left <= 0 or over:
+            return answer
+        context.site.changes.wait_beyond(seen, min(left, LOOK_ANYWAY))
+
+
+@operation("job.cancel", role="operator")
+def cancel(context: Context, args: JobId) -> dict[str, Any]:
+    """Ask for a job to be stopped; what was proved about each host comes with its result."""
+    with store.begin(context.site.engine) as conn:
+        scope = rights.visible_hosts(conn, context.who)
+        row = _visible(conn, args.job, scope)
+        host_ids = [r["host_id"] for r in results.results(conn, args.job)]
+        forbidden = rights.may_run(conn, context.who, row["module"], host_ids)
+        if forbidden and row["user_id"] != context.who.id:
+            raise Forbidden("Cancelling this job needs the right to run it.", module=row["module"])
+        if row["state"] not in FINAL_JOB:
+            jobs.ask_cancel(conn, args.job)
+            audit.accepted(conn, context.caller, context.who, "job.cancel", f"job {args.job}", row["module"])
+    context.site.ring()
+    return {"job": _job(context, args.job)}
+
+
+def _events_now(context: Context, args: Events) -> dict[str, Any]:
+    with store.read(context.site.engine) as conn:
+        scope = rights.visible_hosts(conn, context.who)
+        row = _visible(conn, args.job, scope)
+        changed, event = results.events_since(conn, args.job, args.since, scope=scope)
+        found = results.counts(conn, [args.job], scope)[args.job]
+    return {"job": views.job(row, found), "results": [views.result(r) for r in changed], "event": event}
+
+
+def _job(context: Context, job_id: int) -> dict[str, Any]:
+    with store.read(context.site.engine) as conn:
+        scope = rights.visible_hosts(conn, context.who)
+        row = _visible(conn, job_id, scope)
+        return views.job(row, results.counts(conn, [job_id], scope)[job_id])
+
+
+def _visible(conn: Any, job_id: int, scope: jobs.Scope) -> Any:
+    row = jobs.job_row(conn, job_id, scope)
+    if row is None:
+        raise NotFound(f"There is no job {job_id}, or it may not be seen.")
+    return row
+
+
+def _known(state: str | None, states: frozenset[str]) -> None:
+    if state is not None and state not in states:
+        raise BadRequest(
+            f"There is no state {state!r}; there are {', '.join(sorted(states))}.", field="state"
+        )

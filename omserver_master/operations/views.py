@@ -1,0 +1,67 @@
+"""Rows of the store as the JSON that callers get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from omserver_master.jobs.submission import Plan
+
+Row = Mapping[str, Any] | RowMapping
+
+MODULE_BRIEF = ("id", "title", "title_zh", "risk", "repeat", "timeout")
+
+
+def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
+    """A job; *counts* says how many of its hosts are in each state."""
+    plain = (
+        "id module title title_zh params user state reason created started finished timeout repeat event"
+        " module_sha256"
+    )
+    return {name: row[name] for name in plain.split()} | {
+        "key": row["key_name"],
+        "counts": dict(counts),
+        "hosts": row["host_count"],
+        "cancel_asked": row["cancel_asked"],
+    }
+
+
+def result(row: Row) -> dict[str, Any]:
+    """Where one host of a job stands."""
+    plain = (
+        "host_id host ip state rc started finished connection reason first_line stdout_bytes stderr_bytes"
+        " late event handle"
+    )
+    return {name: row[name] for name in plain.split()} | {
+        "seconds": _seconds(row),
+        "cut": bool(row["stdout_cut"] or row["stderr_cut"]),
+    }
+
+
+def host(row: Row) -> dict[str, Any]:
+    """A host of the table."""
+    plain = "id name wip lip os app_id app categ_id categ state connection last_seen"
+    return {name: row[name] for name in plain.split()}
+
+
+def plan(found: Plan) -> dict[str, Any]:
+    """What exactly would run where."""
+    return {
+        "module": {
+            name: getattr(found.module, name)
+            for name in ("id", "title", "title_zh", "risk", "repeat", "timeout")
+        },
+        "params": found.params,
+        "hosts": [host(row) for row in found.rows],
+        "warnings": [dict(warning) for warning in found.warnings],
+        "confirm": found.confirm,
+        "omctl": found.omctl,
+    }
+
+
+def _seconds(row: Row) -> float | None:
+    if row["started"] is None or row["finished"] is None:
+        return None
+    return round(max(0.0, float(row["finished"]) - float(row["started"])), 3)

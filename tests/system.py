@@ -1,0 +1,158 @@
+"""A real OMServer for tests: a master with its workers as a process of its own, a database, keys, people."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from omserver_client import Client, NotReached, connect
+from omserver_master.access.keys import create_key
+from omserver_master.access.passwords import hash_password
+from omserver_master.settings import Settings, load_settings, open_home
+from omserver_master.store import connections, grants, hosts, users
+from omserver_master.store.engine import begin, make_engine
+from omserver_master.store.schema_version import upgrade
+from omserver_master.store.seed import seed
+from omserver_master.store.sitekey import make_site_key
+from tests.ports import free_port
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class System:
+    """One OMServer under *home*. Passwords of its people are in ``passwords``."""
+
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.home = home
+        self.port = free_port()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OMSERVER_")},
+            "OMSERVER_HOME": str(home),
+            "OMSERVER_RPYC_PORT": str(self.port),
+            **{f"OMSERVER_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.passwords: dict[str, str] = {}
+        self.log = home / "logs" / "master.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._furnish()
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.environment)
+
+    def _furnish(self) -> None:
+        open_home(self.settings)
+        self.site_key = make_site_key(self.settings.site_key)
+        self.engine = make_engine(self.settings.database_url)
+        upgrade(self.engine)
+        with begin(self.engine) as conn:
+            seed(conn)
+        self.add_user("admin", "admin")
+        self.add_key("omctl", "admin")
+        self.add_key("web", "admin")
+
+    def add_user(self, name: str, role: str | None = None, **scope: Any) -> int:
+        """An account with a password of its own; *scope* as of ``grants.add_grant``."""
+        self.passwords[name] = secrets.token_urlsafe(18)
+        with begin(self.engine) as conn:
+            user = users.add_user(conn, name, hash_password(self.passwords[name]))
+            if role:
+                grants.add_grant(conn, user, role, **scope)
+        return user
+
+    def add_key(self, name: str, role: str = "operator", service: str | None = None) -> Path:
+        """A client key; the path of its file."""
+        path = self.home / "keys" / f"{name}.key"
+        with begin(self.engine) as conn:
+            account = users.user_by_name(conn, service) if service else None
+            create_key(conn, self.site_key, name, path, role, account["id"] if account else None)
+        return path
+
+    def add_connection(self, name: str, kind: str, settings: Mapping[str, Any] | None = None) -> int:
+        with begin(self.engine) as conn:
+            return connections.add_connection(conn, name, kind, settings or {})
+
+    def add_hosts(self, names: Sequence[str], connection: int, app: str = "www.domain.com", **more: Any) -> None:
+        """Hosts that are reached over one connection, under their own names."""
+        with begin(self.engine) as conn:
+            category = hosts.add_category(conn, more.pop("category", "Linux.Web"))
+            app_id = hosts.add_app(conn, category, app)
+            for number, name in enumerate(names, start=1):
+                address = f"10.0.{app_id}.{number}"
+                host = hosts.add_host(conn, name, lip=address, os="Debian", app_id=app_id)
+                connections.link_host(conn, host, connection, name)
+
+    def start(self) -> System:
+        """Start the master and wait until it answers."""
+        self.log.parent.mkdir(exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "omserver_master", "master"],
+                env=self.environment,
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_up()
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End the master with a signal, and all that it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(15)
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait(5)
+
+    def close(self) -> None:
+        self.stop()
+        self.engine.dispose()
+
+    def client(self, key: str = "omctl", user: str | None = "admin", **options: Any) -> Client:
+        """A client with that key, logged in as *user* (None: nobody)."""
+        client = connect("127.0.0.1", self.port, self.home / "keys" / f"{key}.key", **options)
+        if user is not None:
+            client.login(user, self.passwords[user])
+        return client
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise AssertionError(f"the master ended:\n{self.log.read_text()[-3000:]}")
+            try:
+                with closing(self.client(user=None)):
+                    return
+            except NotReached:
+                time.sleep(0.1)
+        raise AssertionError(f"the master did not answer:\n{self.log.read_text()[-3000:]}")
+
+
+def wait_for_end(client: Client, job: int, seconds: float = 60) -> dict[str, Any]:
+    """The job once it is over."""
+    deadline, since = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        answer = client.events(job, since, wait=2)
+        since = answer["event"]
+        if answer["job"]["finished"] is not None:
+            found: dict[str, Any] = answer["job"]
+            return found
+    raise AssertionError(f"job {job} did not end: {client.job(job)}")
