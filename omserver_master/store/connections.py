@@ -68,7 +68,7 @@ def routes(conn: Connection, host_ids: Sequence[int]) -> dict[int, list[RowMappi
     for part in parts(host_ids):
         query = (
             select(host_connections, connections.c.name, connections.c.kind, connections.c.enabled)
-            .join(connections)
+            .join_from(host_connections, connections)
             .where(host_connections.c.host_id.in_(part))
             .order_by(host_connections.c.host_id, host_connections.c.position)
         )

@@ -149,7 +149,7 @@ _JOINED = server_list.outerjoin(server_app_categ).outerjoin(server_fun_categ)
 def _hosts() -> Select[Any]:
     first = (
         select(connections.c.name)
-        .join(host_connections)
+        .select_from(connections.join(host_connections))
         .where(host_connections.c.host_id == server_list.c.ID)
         .order_by(host_connections.c.position)
         .limit(1)

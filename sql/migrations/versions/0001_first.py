@@ -152,7 +152,6 @@ def upgrade():
         sa.Column("reason", PROSE, nullable=False),
         sa.Column("repeat", sa.String(32), nullable=False),
         sa.Column("direct", sa.Boolean(), nullable=False),
-        sa.Column("direct", sa.Boolean(), nullable=False),
         sa.Column("timeout", sa.Integer(), nullable=False),
         sa.Column("start_before", TIME, nullable=False),
         sa.Column("created", TIME, nullable=False),
