@@ -1,0 +1,25 @@
+"""How gunicorn serves the console: threads, since a live job page keeps one while it is open."""
+
+# ruff: noqa: N999 -- the name that gunicorn looks for
+
+from __future__ import annotations
+
+import os
+
+_host = os.environ.get("OMSERVER_WEB_HOST") or "127.0.0.1"
+_port = os.environ.get("OMSERVER_WEB_PORT") or "8511"
+
+bind = f"{_host}:{_port}"
+worker_class = "gthread"
+workers = int(os.environ.get("OMSERVER_WEB_WORKERS") or "1")
+threads = 32
+timeout = 60
+graceful_timeout = 5
+keepalive = 30
+# A page with many hosts has a long address; beyond this it is a form anyway.
+limit_request_line = 8190
+# The worker's heartbeat file is in memory: a slow disk must not look like a hung worker.
+_memory = "/dev/shm"  # noqa: S108 -- gunicorn makes its own file there, with mkstemp
+worker_tmp_dir = _memory if os.access(_memory, os.W_OK) else None
+# No control socket: two copies of one user would fight for it.
+control_socket_disable = True

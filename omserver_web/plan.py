@@ -1,0 +1,127 @@
+"""What a person has put together on the Run page so far: hosts, module, parameters, and the filters in use.
+
+A plan lives in the address or in the form; the console keeps none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+#: Field names of parameters begin with this.
+PREFIX = "p."
+#: An address longer than this is not worth keeping.
+LONGEST_ADDRESS = 1800
+
+_BETWEEN_NAMES = re.compile(r"[\s,;]+")
+#: Kinds of parameters whose value is a list.
+LISTS = frozenset({"choices", "lines"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One state of the Run page.
+
+    ``params`` holds what was typed, by name; ``params_of`` the module whose form it was typed into.
+    """
+
+    categ: str = ""
+    app: str = ""
+    search: str = ""
+    module_search: str = ""
+    module: str = ""
+    hosts: tuple[str, ...] = ()
+    params_of: str = ""
+    params: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, form: MultiDict[str, str]) -> Plan:
+        """The plan that the fields of *form* (or of an address) say."""
+        typed = {name[len(PREFIX) :]: form.getlist(name) for name in form if name.startswith(PREFIX)}
+        return cls(
+            categ=form.get("categ", ""),
+            app=form.get("app", ""),
+            search=form.get("q", "").strip(),
+            module_search=form.get("mq", "").strip(),
+            module=form.get("module", ""),
+            hosts=distinct([*form.getlist("host"), *split_names(form.get("paste", ""))]),
+            params_of=form.get("params_of", ""),
+            params=typed,
+        )
+
+    @property
+    def touched(self) -> bool:
+        """Whether the person has seen the form of the chosen module, so that its faults may be named."""
+        return bool(self.module) and self.params_of == self.module
+
+    def with_hosts(self, hosts: Iterable[str]) -> Plan:
+        """This plan with other hosts."""
+        return replace(self, hosts=distinct(hosts))
+
+    def picks(self, name: str) -> bool:
+        """Whether the host *name* is picked, however it is written."""
+        return name.lower() in {host.lower() for host in self.hosts}
+
+    def typed(self, param: Mapping[str, Any]) -> list[str]:
+        """What is in the field of *param*: what was typed, else its default."""
+        if self.touched and param["name"] in self.params:
+            return self.params[param["name"]]
+        return texts(param.get("default"))
+
+    def values(self, params: Iterable[Mapping[str, Any]]) -> dict[str, str | list[str]]:
+        """The parameters as the master takes them; an empty field is left out, so the default counts."""
+        read = {param["name"]: _value(param, self.typed(param)) for param in params}
+        return {name: value for name, value in read.items() if value not in ("", [])}
+
+    def address(self) -> dict[str, Any]:
+        """This plan as the query of an address."""
+        query: dict[str, Any] = {
+            "categ": self.categ,
+            "app": self.app,
+            "q": self.search,
+            "mq": self.module_search,
+            "module": self.module,
+            "host": list(self.hosts),
+        }
+        if self.touched:
+            query["params_of"] = self.params_of
+            query |= {PREFIX + name: typed for name, typed in self.params.items()}
+        return {name: content for name, content in query.items() if content}
+
+
+def split_names(text: str) -> list[str]:
+    """The names in a pasted list: between spaces, commas, semicolons or line ends."""
+    return [name for name in _BETWEEN_NAMES.split(text) if name]
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """*names* in their order, each once, whatever its case."""
+    found: dict[str, str] = {}
+    for name in map(str.strip, names):
+        if name:
+            found.setdefault(name.lower(), name)
+    return tuple(found.values())
+
+
+def texts(default: object) -> list[str]:
+    """A parameter's default as its field holds it."""
+    if default is None:
+        return []
+    if isinstance(default, bool):
+        return ["true" if default else "false"]
+    if isinstance(default, (list, tuple)):
+        return [str(item) for item in default]
+    return [str(default)]
+
+
+def _value(param: Mapping[str, Any], typed: list[str]) -> str | list[str]:
+    if param["kind"] == "lines":
+        return [line for text in typed for line in text.splitlines() if line.strip()]
+    if param["kind"] in LISTS:
+        return [item for item in typed if item]
+    # A box that is not ticked sends nothing, so a hidden "false" stands before it: the last one counts.
+    return typed[-1].replace("\r\n", "\n") if typed else ""

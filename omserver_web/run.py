@@ -1,0 +1,193 @@
+"""Run: pick hosts, pick a module, see exactly what will be hit, run it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+
+from .master import ConfirmationNeeded, InvalidParam, NotFound, Refused, ask
+from .modules import matches
+from .plan import LONGEST_ADDRESS, Plan
+from .speech import local, rule
+from .words import STATUS, error_sentence
+
+bp = Blueprint("run", __name__)
+
+#: How many hosts the list shows; the filters find the others.
+SHOWN = 500
+
+
+@dataclass
+class Check:
+    """What the third pane says: what would be hit, or why it cannot be said yet."""
+
+    preview: dict[str, Any] | None = None
+    problem: str = ""
+    detail: str = ""
+    wanted: str = ""
+    field_errors: dict[str, str] = field(default_factory=dict)
+    bad_hosts: tuple[str, ...] = ()
+    confirm_error: str = ""
+
+
+@bp.get("/")
+def start():
+    """The start page is Run."""
+    return redirect(url_for("run.show"))
+
+
+@bp.get("/run")
+def show():
+    """The page, with what the address says filled in.
+
+    :raise 404: it names a job to repeat that is not there.
+    """
+    if request.args.get("from"):
+        return _page(_plan_of_job(request.args["from"], request.args.getlist("only")))
+    return _page(_chosen(Plan.read(request.args)))
+
+
+@bp.post("/run/check")
+def check():
+    """The same page for a form that is being filled in; nothing is run."""
+    plan = _chosen(Plan.read(request.form))
+    response = make_response(_page(plan))
+    address = url_for("run.show", **plan.address())
+    response.headers["HX-Replace-Url"] = address if len(address) < LONGEST_ADDRESS else url_for("run.show")
+    return response
+
+
+@bp.post("/run")
+def submit():
+    """Run what was checked. Sent twice, the form makes one job.
+
+    :raise 400: something is missing or no longer right; the page says what.
+    """
+    plan = Plan.read(request.form)
+    try:
+        module = ask("modules.show", module=plan.module)
+        answer = ask(
+            "job.submit",
+            key=request.form.get("key") or None,
+            module=plan.module,
+            params=plan.values(module["params"]),
+            hosts=_checked_hosts(),
+            confirm=_confirmed(),
+        )
+    except Refused as refused:
+        if refused.code in ("login_required", "session_expired", "unavailable", "internal", "too_many"):
+            raise
+        return _page(plan, refused), STATUS.get(refused.code, 400)
+    again = 1 if answer["repeated"] else None
+    return redirect(url_for("jobs.show", job=answer["job"]["id"], again=again), 303)
+
+
+def _checked_hosts() -> list[dict[str, Any]]:
+    return [{"id": int(text)} for text in request.form.getlist("host_id") if text.isdigit()]
+
+
+def _confirmed() -> int | None:
+    text = request.form.get("confirm", "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _chosen(plan: Plan) -> Plan:
+    """*plan* after the buttons "all shown" and "none"."""
+    if "none" in request.values:
+        return plan.with_hosts(())
+    if "all" in request.values:
+        return plan.with_hosts([*plan.hosts, *(host["name"] for host in _hosts(plan)["hosts"])])
+    return plan
+
+
+def _plan_of_job(number: str, states: list[str]) -> Plan:
+    if not number.isdigit():
+        raise NotFound
+    job = ask("job.show", job=int(number))["job"]
+    results = ask("job.results", job=job["id"])["results"]
+    hosts = [row["host"] for row in results if not states or row["state"] in states]
+    params = {name: str(text).split("\n") for name, text in job["params"].items()}
+    return Plan(module=job["module"], hosts=tuple(hosts), params_of=job["module"], params=params)
+
+
+def _hosts(plan: Plan) -> dict[str, Any]:
+    return ask(
+        "hosts.list",
+        categ_id=int(plan.categ) if plan.categ.isdigit() else None,
+        app_id=int(plan.app) if plan.app.isdigit() else None,
+        search=plan.search or None,
+        limit=SHOWN,
+    )
+
+
+def _page(plan: Plan, refused: Refused | None = None) -> str:
+    modules = ask("modules.list")["modules"]
+    module = next((each for each in modules if each["id"] == plan.module), None)
+    result = _check(plan, module)
+    if refused is not None:
+        _explain(result, refused, module)
+    return render_template(
+        "run/show.html",
+        plan=plan,
+        categories=ask("hosts.categories")["categories"],
+        listing=_hosts(plan),
+        modules=[each for each in modules if matches(each, plan.module_search)],
+        module=module,
+        check=result,
+        key=str(uuid.uuid4()),
+    )
+
+
+def _check(plan: Plan, module: dict[str, Any] | None) -> Check:
+    result = Check(wanted=_missing(plan, module))
+    if result.wanted or module is None:
+        return result
+    try:
+        result.preview = ask(
+            "job.preview", module=plan.module, params=plan.values(module["params"]), hosts=list(plan.hosts)
+        )
+    except Refused as refused:
+        _explain(result, refused, module, touched=plan.touched)
+    return result
+
+
+def _missing(plan: Plan, module: dict[str, Any] | None) -> str:
+    if module is not None and module["broken"]:
+        return _("This module is broken. Its page says where.")
+    if module is None and not plan.hosts:
+        return _("Pick hosts on the left, then a module.")
+    if module is None:
+        return _("Pick a module.")
+    if not plan.hosts:
+        return _("Pick at least one host.")
+    return ""
+
+
+def _explain(result: Check, refused: Refused, module: dict[str, Any] | None, *, touched: bool = True) -> None:
+    """Put what the master refused where the eye is: at the field, at the hosts, or in the pane."""
+    if isinstance(refused, ConfirmationNeeded):
+        result.confirm_error = error_sentence(refused.code)
+        return
+    if isinstance(refused, InvalidParam) and module is not None:
+        _explain_param(result, refused, module, touched)
+        return
+    result.preview = None
+    result.problem = error_sentence(refused.code, refused.text)
+    result.detail = str(refused.details.get("reason") or refused.text)
+    result.bad_hosts = tuple(map(str, refused.details.get("hosts") or ()))
+
+
+def _explain_param(result: Check, refused: InvalidParam, module: dict[str, Any], touched: bool) -> None:
+    result.preview = None
+    param = next((each for each in module["params"] if each["name"] == refused.details.get("param")), None)
+    if param is None:
+        result.problem, result.detail = error_sentence(refused.code), refused.text
+        return
+    label = local(param, "label") or param["name"]
+    result.wanted = _("Fill in “%(field)s”.", field=label)
+    if touched:
+        result.field_errors[param["name"]] = rule(param)

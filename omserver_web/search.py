@@ -1,0 +1,38 @@
+"""One box for jobs, hosts and modules."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, render_template, request, url_for
+
+from .errors import is_part
+from .master import NotFound, ask
+from .modules import matches
+
+bp = Blueprint("search", __name__)
+
+#: Of each kind.
+FOUND = 8
+
+
+@bp.get("/search")
+def show():
+    """What fits the words; a job's number alone leads straight to the job."""
+    said = request.args.get("q", "").strip()
+    found = {"jobs": _job(said), "hosts": [], "modules": []}
+    if said:
+        found["hosts"] = ask("hosts.list", search=said, limit=FOUND)["hosts"]
+        found["modules"] = [each for each in ask("modules.list")["modules"] if matches(each, said)][:FOUND]
+    if found["jobs"] and not found["modules"] and not is_part(request.headers):
+        return redirect(url_for("jobs.show", job=found["jobs"][0]["id"]))
+    template = "search/_found.html" if is_part(request.headers) else "search/show.html"
+    return render_template(template, **found)
+
+
+def _job(words: str) -> list[dict[str, object]]:
+    number = words.removeprefix("#")
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        return []
+    try:
+        return [ask("job.show", job=int(number))["job"]]
+    except NotFound:
+        return []

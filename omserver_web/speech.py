@@ -1,0 +1,73 @@
+"""Texts that a module brings in two languages, and what its parameters ask for, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+
+def chinese() -> bool:
+    """Whether this request is answered in Chinese."""
+    locale = get_locale()
+    return locale is not None and locale.language == "zh"
+
+
+def local(thing: Mapping[str, Any], name: str) -> str:
+    """The text *name* of a module, job or parameter in the person's language, else in the other one."""
+    own, other = (f"{name}_zh", name) if chinese() else (name, f"{name}_zh")
+    return thing.get(own) or thing.get(other) or ""
+
+
+def choice_label(choice: Any) -> str:
+    """The label of one [value, label, label_zh] of a parameter."""
+    parts = [choice] if isinstance(choice, str) else list(choice)
+    value, label, label_zh = (parts + [""] * 3)[:3]
+    return (label_zh or label if chinese() else label or label_zh) or value
+
+
+def choice_value(choice: Any) -> str:
+    """The value of one choice of a parameter."""
+    return str(choice if isinstance(choice, str) else choice[0])
+
+
+def rule(param: Mapping[str, Any]) -> str:
+    """What may be in the field of *param*, as one sentence."""
+    kind = param["kind"]
+    if kind in ("int", "number"):
+        return _range(param)
+    if kind in ("choice", "choices"):
+        return _("Choose from the list.")
+    if kind == "time":
+        return _("A date and time.")
+    if kind == "path":
+        return _("A full path, beginning with a slash.")
+    return _text_rule(param)
+
+
+def _range(param: Mapping[str, Any]) -> str:
+    low, high = param.get("minimum"), param.get("maximum")
+    bounds = {"low": low, "high": high}
+    whole = param["kind"] == "int"
+    if low is not None and high is not None:
+        return (
+            _("A whole number from %(low)s to %(high)s.", **bounds)
+            if whole
+            else _("A number from %(low)s to %(high)s.", **bounds)
+        )
+    if low is not None:
+        return _("A number, %(low)s or more.", **bounds)
+    if high is not None:
+        return _("A number, %(high)s or less.", **bounds)
+    return _("A whole number.") if whole else _("A number.")
+
+
+def _text_rule(param: Mapping[str, Any]) -> str:
+    sentences = []
+    if param.get("max_length"):
+        sentences.append(_("At most %(count)s characters.", count=param["max_length"]))
+    if param.get("pattern"):
+        sentences.append(_("It must look like %(pattern)s", pattern=param["pattern"]))
+    return " ".join(sentences) or _("This field must be filled in.")

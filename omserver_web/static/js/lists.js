@@ -1,0 +1,13 @@
+// Rows that lead somewhere are links as a whole; filters are sent as soon as they are chosen.
+
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-href]");
+  if (!row || event.defaultPrevented || event.target.closest("a, button, input, label, summary, pre")) return;
+  if (String(getSelection())) return;
+  const link = row.querySelector("a.title") ?? row.querySelector("a");
+  link?.click();
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-send]")) event.target.form.requestSubmit();
+});

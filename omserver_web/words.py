@@ -1,0 +1,158 @@
+"""The words of the console that are not in a template: states, what a repeat means, errors.
+
+A state has one word, one icon and one tone, the same on every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flask_babel import LazyString
+from flask_babel import lazy_gettext as _l
+
+
+class State(NamedTuple):
+    """How a state is shown. *tone* is a CSS class; *moving* states turn while they last."""
+
+    word: LazyString
+    icon: str
+    tone: str
+    moving: bool = False
+
+
+HOST_STATES = {
+    "ok": State(_l("ok"), "circle-check", "green"),
+    "failed": State(_l("failed"), "circle-x", "red"),
+    "unreachable": State(_l("unreachable"), "plug-connected-x", "orange"),
+    "timed_out": State(_l("timed out"), "hourglass-off", "amber"),
+    "unknown": State(_l("unknown"), "help-circle", "violet"),
+    "skipped": State(_l("skipped"), "player-skip-forward", "grey"),
+    "not_started": State(_l("not started"), "circle-dashed", "grey"),
+    "cancelled": State(_l("cancelled"), "ban", "grey"),
+    "pending": State(_l("waiting"), "clock", "blue"),
+    "dispatched": State(_l("sent"), "send", "blue"),
+    "running": State(_l("running"), "loader-2", "blue", moving=True),
+}
+
+JOB_STATES = {
+    "awaiting_approval": State(_l("awaiting approval"), "lock", "blue"),
+    "queued": State(_l("waiting"), "clock", "blue"),
+    "running": State(_l("running"), "loader-2", "blue", moving=True),
+    "paused": State(_l("paused"), "player-pause", "amber"),
+    "cancelling": State(_l("cancelling"), "loader-2", "grey", moving=True),
+    "succeeded": State(_l("succeeded"), "circle-check", "green"),
+    "failed": State(_l("failed"), "circle-x", "red"),
+    "cancelled": State(_l("cancelled"), "ban", "grey"),
+    "interrupted": State(_l("interrupted"), "plug-connected-x", "violet"),
+    "expired": State(_l("expired"), "hourglass-off", "grey"),
+}
+
+#: A job in one of these states is over: nothing more will arrive, but for late answers.
+OVER = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
+
+CONNECTION_STATES = {
+    "up": State(_l("up"), "circle-check", "green"),
+    "down": State(_l("down"), "plug-connected-x", "red"),
+}
+
+_NO_STATE = State(_l("unknown"), "help-circle", "violet")
+
+
+def host_state(name: str) -> State:
+    """How the state of a host in a job is shown."""
+    return HOST_STATES.get(name, _NO_STATE)
+
+
+def job_state(name: str) -> State:
+    """How the state of a job is shown."""
+    return JOB_STATES.get(name, _NO_STATE)
+
+
+def connection_state(name: str) -> State:
+    """How the state of a connection is shown."""
+    return CONNECTION_STATES.get(name, _NO_STATE)
+
+
+#: What a repeat of a module means -> word, icon, tone, sentence.
+REPEATS = {
+    "read_only": (_l("read only"), "eye", "grey", _l("Changes nothing; may be repeated at any time.")),
+    "idempotent": (_l("repeatable"), "repeat", "grey", _l("A repeat leaves the host as it is.")),
+    "once": (_l("once"), "alert-triangle", "amber", _l("Never repeated by itself: a repeat does it again.")),
+}
+
+RISKS = {
+    "medium": (_l("medium risk"), "orange"),
+    "high": (_l("high risk"), "red"),
+}
+
+HOST_LIFE = {
+    "new": (_l("new"), "blue"),
+    "in_service": (_l("in service"), "green"),
+    "maintenance": (_l("maintenance"), "amber"),
+    "retired": (_l("retired"), "grey"),
+}
+
+ROLES = {
+    "viewer": _l("viewer"),
+    "operator": _l("operator"),
+    "admin": _l("admin"),
+}
+
+#: Error code of the master -> what happened, in the person's language.
+ERRORS = {
+    "login_required": _l("Sign in first."),
+    "login_failed": _l("The name or the password is not right."),
+    "session_expired": _l("Your session is over. Sign in again; you will come back to this page."),
+    "forbidden": _l("You may not do that."),
+    "bad_request": _l("The request could not be understood."),
+    "invalid_param": _l("A field is not filled in as it should be."),
+    "unknown_module": _l("There is no such module."),
+    "broken_module": _l("The module's file is broken."),
+    "unknown_host": _l("Some of these hosts are not known here."),
+    "host_mismatch": _l("The address given for a host is not one of its own."),
+    "not_found": _l("It does not exist, or you may not see it."),
+    "idempotency_conflict": _l("This form was sent before with other content. Check it and run it again."),
+    "confirmation_needed": _l("Type the number of hosts to confirm."),
+    "too_many": _l("Too many tries. Wait a little and try again."),
+    "unavailable": _l("The master cannot do that right now. Nothing was changed."),
+    "internal": _l("The master failed inside. Its log says why."),
+}
+
+#: Error codes -> HTTP status.
+STATUS = {
+    "login_required": 401,
+    "login_failed": 401,
+    "session_expired": 401,
+    "forbidden": 403,
+    "unknown_module": 404,
+    "not_found": 404,
+    "unknown_host": 404,
+    "idempotency_conflict": 409,
+    "too_many": 429,
+    "unavailable": 503,
+    "internal": 502,
+}
+
+
+#: Code of a warning before a run -> sentence; `host` is filled in where the master names one.
+WARNINGS = {
+    "not_seen": _l("%(host)s has not been seen for a while."),
+    "maintenance": _l("%(host)s is in maintenance."),
+    "new": _l("%(host)s is new and not in service yet."),
+    "no_connection": _l("No way is known to reach %(host)s."),
+    "connection_down": _l("The way to %(host)s is down; its row will wait."),
+}
+
+
+def warning_sentence(warning: Mapping[str, Any]) -> str:
+    """A warning of the master in the person's language; its own words for a code we do not know."""
+    known = WARNINGS.get(warning.get("code", ""))
+    if known is None or (warning.get("host") is None and "%(host)s" in str(known)):
+        return str(warning.get("text", ""))
+    return str(known) % {"host": warning.get("host")}
+
+
+def error_sentence(code: str, text: str = "") -> str:
+    """What happened, in the person's language; the master's own English *text* for a code we do not know."""
+    return str(ERRORS.get(code) or text or _l("The master refused that."))
