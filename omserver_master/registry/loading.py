@@ -88,7 +88,9 @@ def load(path: str, source: bytes) -> type[Any]:
         sys.meta_path.insert(0, _Refusing())
     name = Path(path).stem
     loader = _Source(path, source)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader, origin=path))  # type: ignore[arg-type]
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         loader.exec_module(module)

@@ -6,7 +6,6 @@ silence and death become one last message ``crashed`` with a reason for people.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
