@@ -9,9 +9,9 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import StaticPool
@@ -38,7 +38,7 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     if kind == "sqlite":
         return _sqlite_engine(url, pool_size)
     options = _POSTGRESQL if kind == "postgresql" else _MARIADB
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
@@ -47,6 +47,9 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
         pool_recycle=3600,
         connect_args=options,
     )
+    if kind != "postgresql":
+        event.listen(engine, "connect", _more_patience)
+    return engine
 
 
 @contextmanager
@@ -132,13 +135,21 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
     return engine
 
 
+def _more_patience(raw: Any, record: Any) -> None:
+    """Let statements take longer than the handshake may: pymysql has one limit for both."""
+    raw._read_timeout = STATEMENT_TIMEOUT + CONNECT_TIMEOUT
+
+
 _MARIADB = {
     "charset": "utf8mb4",
     "connect_timeout": CONNECT_TIMEOUT,
-    "read_timeout": STATEMENT_TIMEOUT * 2,
-    "write_timeout": STATEMENT_TIMEOUT * 2,
+    "read_timeout": CONNECT_TIMEOUT,
+    "write_timeout": STATEMENT_TIMEOUT,
     "init_command": (
-        f"SET SESSION max_statement_time = {STATEMENT_TIMEOUT}, innodb_lock_wait_timeout = {LOCK_TIMEOUT},"
+        # The first comment is read by MariaDB only, the second by MySQL only: each has its own name for it.
+        f"SET SESSION /*M! max_statement_time = {STATEMENT_TIMEOUT}, */"
+        f" /*!80000 max_execution_time = {STATEMENT_TIMEOUT * 1000}, */"
+        f" innodb_lock_wait_timeout = {LOCK_TIMEOUT},"
         " sql_mode = 'TRADITIONAL', time_zone = '+00:00'"
     ),
 }

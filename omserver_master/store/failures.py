@@ -22,12 +22,8 @@ def judge(error: SQLAlchemyError) -> Failure:
     """What *error* means."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return Failure.OURS
-    verdict = _of_message(error.orig) if _is_sqlite(error.orig) else _of_code(error.orig)
+    verdict = _VERDICTS.get(type(error.orig).__module__.partition(".")[0], _of_number)(error.orig)
     return Failure.DOWN if error.connection_invalidated and verdict is Failure.OURS else verdict
-
-
-def _is_sqlite(orig: BaseException) -> bool:
-    return type(orig).__module__ == "sqlite3"
 
 
 def _of_message(orig: BaseException) -> Failure:
@@ -35,15 +31,21 @@ def _of_message(orig: BaseException) -> Failure:
     return next((failure for words, failure in _SQLITE if words in text), Failure.OURS)
 
 
-def _of_code(orig: BaseException) -> Failure:
+def _of_sqlstate(orig: BaseException) -> Failure:
     sqlstate = getattr(orig, "sqlstate", None)
-    if sqlstate:
-        return next((failure for code, failure in _POSTGRESQL if sqlstate.startswith(code)), Failure.OURS)
-    if type(orig).__module__.startswith("psycopg"):
-        return Failure.DOWN if type(orig).__name__ == "OperationalError" else Failure.OURS
+    if not sqlstate:  # it never got as far as the server's own answer
+        return (
+            Failure.DOWN if type(orig).__name__ in ("OperationalError", "ConnectionTimeout") else Failure.OURS
+        )
+    return next((failure for code, failure in _POSTGRESQL if sqlstate.startswith(code)), Failure.OURS)
+
+
+def _of_number(orig: BaseException) -> Failure:
     number = orig.args[0] if orig.args else None
     return _MARIADB.get(number, Failure.OURS) if isinstance(number, int) else Failure.OURS
 
+
+_VERDICTS = {"sqlite3": _of_message, "psycopg": _of_sqlstate, "pymysql": _of_number}
 
 _SQLITE = (
     ("database is locked", Failure.LOST),
