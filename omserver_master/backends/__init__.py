@@ -1,4 +1,4 @@
-"""Engines: the ways to reach hosts. ``make_backend`` is the only door; engines are loaded when first needed."""
+"""Engines, the ways to reach hosts: ``make_backend`` is the door; each is loaded when first needed."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ NoOutput = Literal["unreachable", "timed_out", "unknown", "not_started"]
 LOOK_EVERY = 0.5
 
 
-class ConnectionDown(ConnectionError):  # noqa: N818 -- leaves say what happened
+class ConnectionDown(ConnectionError):
     """The engine's own control point is down, and nothing was sent to any host."""
 
 
@@ -45,7 +45,7 @@ def no_output(state: NoOutput, reason: str, seconds: float = 0.0) -> Answer:
 
 @dataclass(frozen=True)
 class Target:
-    """A host as a connection sees it: ``id`` is ours, ``remote_id`` the engine's own (Salt: the minion id)."""
+    """A host as a connection sees it: ``id`` is ours, ``remote_id`` the engine's (Salt: the minion id)."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""What runs on a host: the command line and standard input that carry a piece of work, and its answer read back.
+"""What runs on a host: the command line and the standard input that carry work, and its answer read back.
 
     argv, stdin = COMMAND, pack(work, seconds=60)
     answer = unpack(line_from_the_host, work)

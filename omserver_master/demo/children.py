@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .keeper import PR_SET_CHILD_SUBREAPER
+
 _PR_SET_PDEATHSIG = 1
 #: How many bytes of a log's end are read to say why a process died.
 _TAIL = 4096
@@ -68,6 +70,11 @@ def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, s
             preexec_fn=_end_with_parent,  # one call, prepared before the fork
         )
     return Child(name, process, log)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever our children leave behind, so that it can be found and ended."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _end_with_parent() -> None:

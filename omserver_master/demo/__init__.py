@@ -1,0 +1,1 @@
+"""What ``omserver demo`` needs beyond the product itself: a small Salt site on this machine."""
