@@ -7,9 +7,10 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class System:
             **{f"OMSERVER_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.passwords: dict[str, str] = {}
+        self._sessions: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
         self.log = home / "logs" / "master.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._furnish()
@@ -80,7 +83,9 @@ class System:
         with begin(self.engine) as conn:
             return connections.add_connection(conn, name, kind, settings or {})
 
-    def add_hosts(self, names: Sequence[str], connection: int, app: str = "www.domain.com", **more: Any) -> None:
+    def add_hosts(
+        self, names: Sequence[str], connection: int, app: str = "www.domain.com", **more: Any
+    ) -> None:
         """Hosts that are reached over one connection, under their own names."""
         with begin(self.engine) as conn:
             category = hosts.add_category(conn, more.pop("category", "Linux.Web"))
@@ -115,10 +120,8 @@ class System:
         try:
             process.wait(15)
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait(5)
 
     def close(self) -> None:
@@ -126,11 +129,17 @@ class System:
         self.engine.dispose()
 
     def client(self, key: str = "omctl", user: str | None = "admin", **options: Any) -> Client:
-        """A client with that key, logged in as *user* (None: nobody)."""
+        """A client with that key, in the session of *user* (None: nobody); one session for both."""
         client = connect("127.0.0.1", self.port, self.home / "keys" / f"{key}.key", **options)
         if user is not None:
-            client.login(user, self.passwords[user])
+            client.session = self._session(client, key, user)
         return client
+
+    def _session(self, client: Client, key: str, user: str) -> str:
+        with self._lock:
+            if (key, user) not in self._sessions:
+                self._sessions[key, user] = client.login(user, self.passwords[user])["session"]
+            return self._sessions[key, user]
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from omserver_master.backends.base import Backend, ConnectionDown, Flight, Reachability
 from omserver_master.contract.work import Answer, Run
 from omserver_master.jobs.board import Ending, JobHost, Route
-from omserver_master.jobs.execution import ChildGone, ChildSaid, JobRun
+from omserver_master.jobs.execution import ChildSaid, JobRun
 
 HOSTS = [JobHost(n, f"h{n}", f"10.0.0.{n}", "Debian", "debian", (Route(1, f"m{n}"),)) for n in (1, 2, 3)]
 
@@ -55,25 +55,23 @@ class FakeRecorder:
 class FakeCode:
     """Plays the child: hands every host the same Run, ends it by its return code."""
 
-    def __init__(self, *, answers: bool = True) -> None:
+    def __init__(self) -> None:
         self.run: JobRun | None = None
-        self.killed = ""
-        self.answers = answers
+        self.killed = False
 
     def start(self, run: JobRun) -> None:
         self.run = run
         items = [{"host": host.name, "work": Run("true").to_wire()} for host in HOSTS]
         run.inbox.put(ChildSaid({"say": "work", "items": items}))
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, order: Mapping[str, Any]) -> None:
         assert self.run is not None
-        if self.answers:
-            state = "ok" if message["answer"]["rc"] == 0 else "failed"
-            end = {"say": "end", "host": message["host"], "end": {"state": state, "reason": "", "text": ""}}
-            self.run.inbox.put(ChildSaid(end))
+        state = "ok" if order["answer"]["rc"] == 0 else "failed"
+        end = {"say": "end", "host": order["host"], "end": {"state": state, "reason": "", "text": ""}}
+        self.run.inbox.put(ChildSaid(end))
 
-    def kill(self, reason: str) -> None:
-        self.killed = reason
+    def kill(self) -> None:
+        self.killed = True
 
 
 class PlayedBackend(Backend):
@@ -113,8 +111,8 @@ def never(flight: Flight) -> None: ...
 
 
 @pytest.fixture
-def recorder() -> Iterator[FakeRecorder]:
-    yield FakeRecorder()
+def recorder() -> FakeRecorder:
+    return FakeRecorder()
 
 
 def a_run(
@@ -193,46 +191,41 @@ def test_cancel_stops_what_runs_and_says_what_was_proved(recorder: FakeRecorder)
     run.wake()
     thread.join(10)
     assert recorder.states() == ["cancelled"] * 3
+    assert code.killed
     assert recorder.end == ("cancelled", "")
 
 
-def test_code_that_says_nothing_is_killed_and_nothing_was_sent(recorder: FakeRecorder) -> None:
-    run, code = a_run(recorder, PlayedBackend(never), silence=0.3)
+def test_code_that_dies_before_any_dispatch_leaves_its_hosts_not_started(recorder: FakeRecorder) -> None:
+    run, _ = a_run(recorder, PlayedBackend(never))
+    run.inbox.put(ChildSaid({"say": "crashed", "line": None, "reason": "killed by SIGKILL"}))
     run.run()
-    assert code.killed == "overrun"
     assert recorder.states() == ["not_started"] * 3
+    assert "SIGKILL" in recorder.endings[1].reason
     assert recorder.end is not None
     assert recorder.end[0] == "failed"
 
 
-def test_code_that_says_nothing_after_an_answer_is_killed_and_the_host_failed(recorder: FakeRecorder) -> None:
-    code = FakeCode(answers=False)
-    run, _ = a_run(recorder, PlayedBackend(everybody(Answer("done", 0, b"out"))), code, silence=0.3)
+def test_code_that_dies_after_an_answer_fails_the_host_and_keeps_the_answer(recorder: FakeRecorder) -> None:
+    class Dying(FakeCode):
+        def send(self, order: Mapping[str, Any]) -> None:
+            assert self.run is not None
+            self.run.inbox.put(ChildSaid({"say": "crashed", "line": 7, "reason": "ValueError: x"}))
+
+    code = Dying()
+    run, _ = a_run(recorder, PlayedBackend(everybody(Answer("done", 0, b"out"))), code)
     code.start(run)
     run.run()
-    assert code.killed == "overrun"
-    assert recorder.states() == ["failed"] * 3
+    assert recorder.endings[1].state == "failed"
+    assert "line 7" in recorder.endings[1].reason
     assert recorder.endings[1].stdout == b"out"
 
 
-def test_code_may_be_silent_for_as_long_as_hosts_work(recorder: FakeRecorder) -> None:
-    def slow(flight: Flight) -> None:
-        time.sleep(1.0)
-        everybody(Answer("done", 0))(flight)
-
-    run, code = a_run(recorder, PlayedBackend(slow), silence=0.3)
-    code.start(run)
+def test_code_that_acts_by_itself_is_noted_first_and_unknown_when_it_dies(recorder: FakeRecorder) -> None:
+    run, _ = a_run(recorder, PlayedBackend(never), direct=True)
+    run.inbox.put(ChildSaid({"say": "crashed", "line": None, "reason": "killed by SIGKILL"}))
     run.run()
-    assert recorder.states() == ["ok"] * 3
-    assert not code.killed
-
-
-def test_a_child_that_dies_before_any_dispatch_leaves_its_hosts_not_started(recorder: FakeRecorder) -> None:
-    run, _ = a_run(recorder, PlayedBackend(never))
-    run.inbox.put(ChildGone("The module's code was killed by signal 9."))
-    run.run()
-    assert recorder.states() == ["not_started"] * 3
-    assert "signal 9" in recorder.endings[1].reason
+    assert recorder.trail[0] == "dispatched (1, 2, 3)"
+    assert recorder.states() == ["unknown"] * 3
 
 
 def test_an_engine_that_breaks_leaves_unknown_hosts_with_a_reason(recorder: FakeRecorder) -> None:

@@ -1,0 +1,2 @@
+"""Broken."""
+class Modulehandle(
