@@ -29,7 +29,7 @@ def cli() -> None:
     """Run numbered modules on many hosts, and see what happened on each of them.
 
     Exit codes: 0 all ok, 1 some failed, 2 refused or wrong usage, 3 some unreachable, 4 some timed out,
-    5 some unknown, 6 cancelled, expired, interrupted or not started, 7 master not reached, 130 Ctrl-C.
+    5 some unknown, 6 cancelled, expired, interrupted or not started, 7 master not reached, 130 no longer watched.
     Of several, the first of 5, 1, 4, 3, 6.
     """
 
@@ -53,21 +53,31 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and answer its exit code; every error is one line on standard error."""
     as_json = "--json" in arguments
     try:
-        return int(cli.main(list(arguments), prog_name="omctl", standalone_mode=False) or 0)
+        return _invoke(arguments)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.ClickException as error:
         return _end_of_usage_error(error)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, EOFError):
         return _complain("Interrupted.", ends.INTERRUPTED)
     except NotReached as error:
         return _explain(error, f"{error} Is it running? omctl tries what OMSERVER_RPYC_HOST says.", as_json)
     except OMServerError as error:
         return _explain(error, f"{error} {_ADVICE.get(getattr(error, 'code', ''), '')}", as_json)
     except BrokenPipeError:
-        # The reader of our output has seen enough; nothing is left to be flushed to it.
+        # The reader of our output went away: nothing more is flushed to it. A job goes on, as after Ctrl-C.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ends.OK
+        return ends.INTERRUPTED
     except OSError as error:
         return _complain(str(error), ends.REFUSED)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    # Not cli.main(): that ends with 1 when a pipe is closed, which would mean that a host has failed.
+    with cli.make_context("omctl", list(arguments)) as context:
+        code = int(cli.invoke(context) or ends.OK)
+        sys.stdout.flush()
+        return code
 
 
 def _end_of_usage_error(error: click.ClickException) -> int:

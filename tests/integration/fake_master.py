@@ -110,6 +110,7 @@ class FakeMaster:
         self.results: list[Json] = [result(1, "ok"), result(2, "ok")]
         self.job: Json = job("succeeded", ok=2)
         self.output = b"first\n"
+        self.host: Json = HOST
         self.confirm: int | None = None
         self.warnings: list[Json] = []
         self.key: Key = new_key("omctl")
@@ -161,7 +162,7 @@ class FakeMaster:
         }
 
     def hosts_list(self, args: Json) -> Json:
-        return {"hosts": [HOST] if args["offset"] == 0 else [], "total": 1}
+        return {"hosts": [self.host] if args["offset"] == 0 else [], "total": 1}
 
     def job_preview(self, args: Json) -> Json:
         if "nowhere" in args["hosts"]:

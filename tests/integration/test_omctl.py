@@ -214,11 +214,13 @@ def test_the_exit_code_says_how_the_hosts_ended(
 
 
 def test_run_as_json_is_one_document_with_all_results(logged_in: FakeMaster, omctl: Omctl) -> None:
-    logged_in.output = b"\x1b[31mcaf\xe9\n"
-    document = omctl(*RUN, "--json", "--output").document
+    logged_in.output = b"\x1b[31mcaf\xe9 \xc2\x9b\n"
+    ended = omctl(*RUN, "--json", "--output")
+    assert ended.out.isascii()
+    document = ended.document
     assert document["job"]["state"] == "succeeded"  # type: ignore[index]
     assert [row["host"] for row in document["results"]] == ["web-01", "web-02"]  # type: ignore[attr-defined]
-    assert document["results"][0]["stdout"] == "\x1b[31mcaf\\xe9\n"  # type: ignore[index]
+    assert document["results"][0]["stdout"] == "\x1b[31mcaf\\xe9 \x9b\n"  # type: ignore[index]
 
 
 def test_what_a_host_prints_cannot_act_on_the_terminal(logged_in: FakeMaster, omctl: Omctl) -> None:
@@ -231,6 +233,11 @@ def test_what_a_host_prints_cannot_act_on_the_terminal(logged_in: FakeMaster, om
     assert not any(character in ended.out for character in "\x1b\x07\x9b")
     assert "\\x1b]0;owned\\x07 \\xff [bold]plain[/bold]" in ended.out
     assert "\\x1b[2Jcleared\\n2nd" in ended.out
+
+
+def test_what_a_table_holds_cannot_act_on_the_terminal(logged_in: FakeMaster, omctl: Omctl) -> None:
+    logged_in.host = logged_in.host | {"os": "Debian\x1b[2J\n12"}
+    assert "Debian\\x1b[2J\\n12" in omctl("hosts").out
 
 
 def test_raw_output_is_what_the_host_printed(logged_in: FakeMaster) -> None:
@@ -402,13 +409,14 @@ def test_wrong_usage_is_one_line_and_exit_2(words: list[str], omctl: Omctl) -> N
     assert "--help" in ended.err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(logged_in: FakeMaster) -> None:
-    command = f"'{sys.executable}' -m omserver_client.omctl jobs --json | head -c 1"
+def test_a_reader_that_goes_away_is_not_taken_for_a_failed_host(logged_in: FakeMaster) -> None:
+    logged_in.host = logged_in.host | {"os": "x" * 200_000}
+    command = f"'{sys.executable}' -m omserver_client.omctl hosts --json | head -c 1"
     ended = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, timeout=30, check=False
     )
     assert ended.stderr == b""
-    assert ended.returncode == 0
+    assert ended.returncode == 130
 
 
 def test_without_click_the_missing_extra_is_named(tmp_path: Path) -> None:
