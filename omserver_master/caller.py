@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 class CallerKey:
     """The client key that sealed the request: it names a program and caps what it may do.
 
-    ``kid`` is 16 hex digits; ``service_user_id`` the account that the program acts as when nobody is logged in.
+    ``kid`` is 16 hex digits; ``service_user_id`` the account that the program acts as when nobody is
+    logged in.
     """
 
     kid: str
@@ -22,8 +23,9 @@ class CallerKey:
 class Caller:
     """The sender of one request.
 
-    The person is the session token's, else ``connection_user`` (who logged in on this connection), else, unless
-    ``login_failed``, the key's service account. ``login_failed`` stays until a login on this connection is good.
+    The person is the session token's, else ``connection_user`` (who logged in on this connection), else,
+    unless ``login_failed``, the key's service account. ``login_failed`` stays until a login on this
+    connection is good.
     """
 
     key: CallerKey

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
-from omserver_client.errors import LoginFailed, Refused
+from omserver_client.errors import LoginFailed, Refused, Unavailable
 
 from . import audit
 from .access import sessions
@@ -24,7 +25,8 @@ from .operations.context import Site
 from .registry.pool import ChildPool
 from .registry.registry import Registry
 from .settings import Settings
-from .store.engine import make_engine
+from .store import leases, workers
+from .store.engine import make_engine, transact
 from .store.schema_version import require_current
 from .store.sitekey import read_site_key
 from .wire.server import HardenedServer, Limits
@@ -56,8 +58,8 @@ class Master:
         site_key = read_site_key(settings.site_key)
         self._pool = ChildPool(DESCRIBERS)
         self._changes = Changes()
-        names = [f"{os.uname().nodename}-{number}" for number in range(1, settings.workers + 1)]
-        self._workers = [WorkerProcess(name, self._changes) for name in names]
+        names = [f"{os.uname().nodename}-{os.getpid()}-{number}" for number in range(1, settings.workers + 1)]
+        self._workers = [WorkerProcess(name, self._changes, self._bury) for name in names]
         self.site = Site(
             settings=settings,
             engine=self._engine,
@@ -90,6 +92,14 @@ class Master:
         self._pool.close()
         self._engine.dispose()
 
+    def _bury(self, worker: str) -> None:
+        """A worker process is gone: what it held is settled at once, not when its leases run out."""
+        try:
+            transact(self._engine, lambda conn: leases.give_up_leases(conn, worker))
+            transact(self._engine, lambda conn: workers.forget_worker(conn, worker))
+        except Unavailable as error:
+            log.warning("the leases of %s run out by themselves: %s", worker, error)
+
     def _ring(self) -> None:
         for worker in self._workers:
             worker.bell.ring()
@@ -112,10 +122,11 @@ class Master:
 class WorkerProcess:
     """A worker process that is started again when it ends by itself."""
 
-    def __init__(self, name: str, changes: Changes) -> None:
+    def __init__(self, name: str, changes: Changes, bury: Callable[[str], None]) -> None:
         self.name = name
         self.bell, self._far_end = Bell.pair()
         self._changes = changes
+        self._bury = bury
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep, name=f"keeps {name}", daemon=True)
@@ -151,6 +162,7 @@ class WorkerProcess:
             if self._stopping.is_set():
                 self._process.terminate()
             code = self._process.wait()
+            self._bury(self.name)
             if self._stopping.is_set():
                 return
             log.error("worker %s ended with code %s; starting it again", self.name, code)

@@ -51,6 +51,12 @@ class System:
     def settings(self) -> Settings:
         return load_settings(self.environment)
 
+    @property
+    def pid(self) -> int:
+        """The master's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def _furnish(self) -> None:
         open_home(self.settings)
         self.site_key = make_site_key(self.settings.site_key)
@@ -116,7 +122,7 @@ class System:
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(number)
+        process.send_signal(number)  # to one that has ended already it does nothing
         try:
             process.wait(15)
         finally:

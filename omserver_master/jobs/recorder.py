@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.store import engine as store
-from omserver_master.store import jobs, outputs, results
+from omserver_master.store import hosts, jobs, outputs, results
 from omserver_master.store.sitekey import SiteKey
 
 from .board import Ending
@@ -148,6 +148,7 @@ class DatabaseRecorder:
 
     def _store(self, conn: Connection) -> None:
         results.store_results(conn, self._job_id, self._attempt, self._kept)
+        hosts.note_seen(conn, [end.host_id for end in self._kept if end.rc is not None])
 
     def _row_state(self) -> str:
         with store.read(self._engine) as conn:

@@ -8,6 +8,7 @@ the job.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -56,6 +57,7 @@ class Worker:
         self._engine = engine
         self._pool = pool
         self._bell = bell
+        self._parent = os.getppid()
         self._site_key: SiteKey = read_site_key(settings.site_key)
         self._roads = SiteRoads(engine)
         self._jobs: dict[int, ClaimedJob] = {}
@@ -69,9 +71,10 @@ class Worker:
             self._chore(HEARTBEAT, self._renew),
             self._chore(SWEEP, self._sweep),
         ]
-        while not self._stopped.is_set():
+        while not self._stopped.is_set() and os.getppid() == self._parent:
             if not self._claim_one():
                 self._rest()
+        self._finish_orphaned()
         self._stop_jobs()
         for chore in chores:
             chore.join(1.0)
@@ -169,6 +172,13 @@ class Worker:
     def _running(self) -> list[ClaimedJob]:
         with self._lock:
             return list(self._jobs.values())
+
+    def _finish_orphaned(self) -> None:
+        """The master is gone: end what was begun, and take nothing new."""
+        while self._running() and not self._stopped.is_set():
+            self._free.wait(IDLE_LOOK)
+            self._free.clear()
+        self._stopped.set()
 
     def _stop_jobs(self) -> None:
         for job in self._running():

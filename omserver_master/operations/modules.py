@@ -29,4 +29,4 @@ def show_module(context: Context, args: ModuleId) -> dict[str, Any]:
     """One module with its source's hash."""
     module = context.site.registry.load(args.module)
     may = rights.runnable_modules(context.site.engine, context.who, [module.id])
-    return module.to_wire() | {"runnable": module.id in may}
+    return module.to_wire() | {"runnable": module.id in may, "source_sha256": module.sha256}

@@ -81,6 +81,12 @@ def release_job(conn: Connection, job_id: int, attempt: int, reason: str, wait_s
     fence(conn, job_id, attempt, worker=None, lease_until=until, reason=reason)
 
 
+def give_up_leases(conn: Connection, worker: str) -> int:
+    """The process called *worker* is known to be gone: its leases end now; how many there were."""
+    held = jobs.c.worker == worker, jobs.c.finished.is_(None), jobs.c.lease_until > clock.now(conn)
+    return conn.execute(update(jobs).where(*held).values(lease_until=clock.now(conn) - 1)).rowcount
+
+
 def expired_leases(conn: Connection) -> list[RowMapping]:
     """Unfinished jobs whose worker has not renewed its lease in time, oldest first."""
     late = jobs.c.lease_until < clock.now(conn)

@@ -1,0 +1,98 @@
+"""Workers that are killed, stopped or started again, with real processes and a real database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from omserver_client import Client
+from tests.integration.conftest import MODULES
+from tests.system import System, wait_for_end
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[System]:
+    """A master with one worker and two hosts."""
+    system = System(tmp_path, modules_dir=MODULES, workers=1)
+    for name in ("alpha", "beta"):
+        system.add_hosts([name], system.add_connection(f"here-{name}", "local"))
+    system.start()
+    yield system
+    system.close()
+
+
+def worker_of(system: System) -> psutil.Process:
+    (worker,) = [
+        child for child in psutil.Process(system.pid).children() if "worker" in " ".join(child.cmdline())
+    ]
+    return worker
+
+
+def begun(client: Client, seconds: int = 30) -> int:
+    """A job whose hosts are at work."""
+    job: int = client.submit("2002", {"seconds": str(seconds)}, ["alpha", "beta"], timeout=60)["job"]["id"]
+    deadline = time.monotonic() + 20
+    while client.job(job)["counts"] != {"dispatched": 2}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job
+
+
+def test_a_killed_worker_leaves_unknown_hosts_with_a_reason_and_another_takes_over(lone: System) -> None:
+    with lone.client() as client:
+        job = begun(client)
+        worker_of(lone).kill()
+        end = wait_for_end(client, job, 30)
+        assert end["state"] == "interrupted"
+        assert end["counts"] == {"unknown": 2}
+        assert "worker stopped" in client.results(job)["results"][0]["reason"]
+        good = client.submit("2001", {"word": "x"}, ["alpha"])["job"]["id"]
+        assert wait_for_end(client, good)["state"] == "succeeded"
+
+
+def test_a_job_that_was_queued_while_no_worker_lived_is_run_by_the_next(lone: System) -> None:
+    with lone.client() as client:
+        worker_of(lone).send_signal(signal.SIGSTOP)
+        job = client.submit("2001", {"word": "x"}, ["alpha"])["job"]["id"]
+        time.sleep(1)
+        assert client.job(job)["state"] == "queued"
+        worker_of(lone).kill()
+        assert wait_for_end(client, job)["state"] == "succeeded"
+
+
+def test_jobs_survive_a_master_that_is_killed(lone: System) -> None:
+    with lone.client() as client:
+        job = begun(client, seconds=2)
+    worker = worker_of(lone)
+    os.kill(lone.pid, signal.SIGKILL)
+    worker.wait(20)
+    lone.stop()
+    lone.start()
+    with lone.client() as client:
+        assert client.job(job)["state"] == "succeeded"
+
+
+def test_a_stopped_master_says_what_it_does_not_know(lone: System) -> None:
+    with lone.client() as client:
+        job = begun(client)
+    lone.stop()
+    lone.start()
+    with lone.client() as client:
+        assert client.job(job)["state"] == "interrupted"
+        assert client.job(job)["counts"] == {"unknown": 2}
+
+
+def test_a_message_is_not_accepted_again_after_a_restart(lone: System) -> None:
+    with lone.client() as client:
+        first = client.submit("2001", {"word": "x"}, ["alpha"], key="the-same-key")["job"]["id"]
+        lone.stop()
+        lone.start()
+        again = client.submit("2001", {"word": "x"}, ["alpha"], key="the-same-key")
+    assert again["repeated"]
+    assert again["job"]["id"] == first
