@@ -85,7 +85,10 @@ def _fingerprint(row: dict[str, Any], streams: dict[str, bytes]) -> str:
 
 
 def differences(groups: list[Group]) -> list[tuple[str, Markup]]:
-    """How the outputs of the first two groups differ: lines of (kind, text), kind is ``+``, ``-``, ``@`` or space."""
+    """How the outputs of the first two groups differ.
+
+    Answers lines of (kind, text); kind is ``+``, ``-``, ``@`` or a space.
+    """
     if len(groups) < 2:
         return []
     before, after = (_lines(group) for group in groups[:2])

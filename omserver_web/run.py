@@ -190,4 +190,4 @@ def _explain_param(result: Check, refused: InvalidParam, module: dict[str, Any],
     label = local(param, "label") or param["name"]
     result.wanted = _("Fill in “%(field)s”.", field=label)
     if touched:
-        result.field_errors[param["name"]] = rule(param)
+        result.field_errors[param["name"]] = rule(param) or _("This field must be filled in.")

@@ -34,8 +34,12 @@ def choice_value(choice: Any) -> str:
 
 
 def rule(param: Mapping[str, Any]) -> str:
-    """What may be in the field of *param*, as one sentence."""
+    """What may be in the field of *param*, as one sentence; nothing where anything may."""
     kind = param["kind"]
+    if kind == "bool":
+        return _("Yes or no.")
+    if kind == "lines":
+        return _("One entry on each line.")
     if kind in ("int", "number"):
         return _range(param)
     if kind in ("choice", "choices"):
@@ -70,4 +74,4 @@ def _text_rule(param: Mapping[str, Any]) -> str:
         sentences.append(_("At most %(count)s characters.", count=param["max_length"]))
     if param.get("pattern"):
         sentences.append(_("It must look like %(pattern)s", pattern=param["pattern"]))
-    return " ".join(sentences) or _("This field must be filled in.")
+    return " ".join(sentences)

@@ -2,8 +2,8 @@
 
 ``omserver`` holds the session token that the master gave at sign-in, and nothing else. ``omserver_visit`` is
 a random number for people who have not signed in yet. Flask's ``session`` is made anew from them at each
-request: it holds the seed of the form tokens, so that a form works only for the sign-in (or visit) that it was
-made for.
+request: it holds the seed of the form tokens, so that a form works only for the sign-in (or visit) that it
+was made for.
 """
 
 from __future__ import annotations
