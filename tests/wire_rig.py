@@ -45,6 +45,7 @@ class Master:
     seen: list[tuple[Request, Caller]] = field(default_factory=list)
     refusals: list[tuple[str, str, str]] = field(default_factory=list)
     answer: Callable[[Request, Caller], Reply] | None = None
+    login: Callable[[str, str, str], bool] | None = None
 
     def dispatch(self, request: Request, caller: Caller) -> Reply:
         self.seen.append((request, caller))
@@ -53,7 +54,7 @@ class Master:
         return Reply(request.id, ok={"op": request.op, "args": dict(request.args), "user": who(caller)})
 
     def check_login(self, user: str, password: str, address: str) -> bool:
-        return password == f"{user}'s password"
+        return self.login(user, password, address) if self.login else password == f"{user}'s password"
 
     def audit_refusal(self, address: str, kid: str, reason: str) -> None:
         self.refusals.append((address, kid, reason))
@@ -196,6 +197,14 @@ class Peer:
             while len(received) < count and (chunk := self.sock.recv(count - len(received))):
                 received += chunk
         return received if len(received) == count else b""
+
+
+def call_frame(peer: Peer) -> bytes:
+    """The frame of a good request through ``call``."""
+    boxed = ((consts.LABEL_LOCAL_REF, ROOT), value("call"), value((peer.sealed(),)))
+    return bytes([consts.MSG_REQUEST]) + brine.dump(
+        (99, (consts.HANDLE_CALLATTR, (consts.LABEL_TUPLE, boxed)))
+    )
 
 
 def value(plain: Any) -> tuple[int, Any]:

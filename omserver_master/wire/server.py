@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 
 #: Errors of accept that mean: this machine has run out of something.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-#: How long to wait, in seconds, before accepting again after that.
+#: How long to wait, in seconds, before accepting again after any other error.
 _BREATH = 0.05
+#: How long one accept waits, in seconds.
+_PATIENCE = 0.5
 
 
 class CannotListen(OMServerError, OSError):
@@ -84,7 +86,13 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
         self.gate = Gate(caps or Caps())
         try:
             super().__init__(
-                MasterService, hostname=host, port=port, ipv6=":" in host, registrar=False, logger=log
+                MasterService,
+                hostname=host,
+                port=port,
+                ipv6=":" in host,
+                registrar=False,
+                logger=log,
+                listener_timeout=_PATIENCE,
             )
             self._listen()
         except OSError as error:
@@ -186,25 +194,28 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
         place.leave()
 
     def _survive(self, error: OSError) -> None:
-        """Whatever accept met, go on; out of descriptors, hang up on who waits instead of spinning."""
+        """Whatever accept met, go on."""
         if not self.active:
             return
         log.warning("accepting a connection failed: %s", error)
         if error.errno in _EXHAUSTED:
-            self._hang_up_on_one()
-        time.sleep(_BREATH)
+            self._hang_up_on_the_waiting()
+        else:
+            time.sleep(_BREATH)
 
-    def _hang_up_on_one(self) -> None:
+    def _hang_up_on_the_waiting(self) -> None:
+        """Out of descriptors: use the one kept aside to tell those who wait, instead of letting them wait."""
         self._close_reserve()
-        try:
-            self.listener.accept()[0].close()
-        except OSError:
-            pass
-        finally:
-            self._open_reserve()
+        self.listener.settimeout(0)
+        with contextlib.suppress(OSError):
+            for _ in range(self.backlog):
+                self.listener.accept()[0].close()
+        self._open_reserve()
+        with contextlib.suppress(OSError):  # it may have been closed meanwhile
+            self.listener.settimeout(_PATIENCE)
 
     def _open_reserve(self) -> None:
-        """Keep one descriptor aside, so that `_hang_up_on_one` has one when there are no others."""
+        """Keep one descriptor aside, so that `_hang_up_on_the_waiting` has one when there are no others."""
         try:
             self._reserve = os.open(os.devnull, os.O_RDONLY)
         except OSError:
