@@ -160,6 +160,7 @@ class ModuleInfo:
             "title_zh": self.title_zh,
             "caption": self.caption,
             "caption_zh": self.caption_zh,
+            "source_sha256": self.sha256,
             **{name: self.description[name] for name in names},
             "broken": {"line": self.broken.line, "reason": self.broken.reason} if self.broken else None,
         }

@@ -81,10 +81,13 @@ class Registry:
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise _Unreadable("It is not a regular file; links are not followed.") from None
             raise
-        with os.fdopen(fd, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise _Unreadable("It is not a regular file; links are not followed.")
-            source = file.read(_LARGEST + 1)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                source = file.read(_LARGEST + 1)
+        finally:
+            os.close(fd)
         if len(source) > _LARGEST:
             raise _Unreadable(f"The file is larger than {_LARGEST} bytes.")
         return source

@@ -1,6 +1,6 @@
 """Every modules/cases/Mid_*/*.json is a test: adding a case needs no Python.
 
-A case gives ``params`` (by name or in order) and optionally ``host`` (its ``os_family`` and so on). Then either
+A case gives ``params`` (by name or in order) and perhaps ``host`` (its ``os_family`` and so on). Then either
 ``error``, with the ``param`` that is refused and a part of the ``reason``; or any of
 
     command   the shell text of the first step
