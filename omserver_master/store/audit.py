@@ -22,6 +22,7 @@ from .types import storable
 
 #: What the first row names as the one before.
 START: Final = "0" * 64
+_PAGE: Final = 1000
 _SHORT: Final = {"user": 255, "key": 255, "address": 255, "action": 32, "target": 255, "outcome": 32}
 
 
@@ -119,5 +120,11 @@ def _hash(row: RowMapping | dict[str, Any]) -> str:
 
 
 def _all(conn: Connection) -> Iterator[Row[Any]]:
-    query = select(audit_events).order_by(audit_events.c.id)
-    yield from conn.execute(query, execution_options={"yield_per": 1000})
+    after: int | None = None
+    query = select(audit_events).order_by(audit_events.c.id).limit(_PAGE)
+    while True:
+        page = conn.execute(query if after is None else query.where(audit_events.c.id > after)).all()
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id

@@ -190,8 +190,8 @@ def test_results_carry_their_outputs(desk: Desk, site_key: SiteKey) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "wins"),
     [
-        ("ok", "failed", False), ("failed", "ok", False), ("cancelled", "ok", False), ("skipped", "ok", False),
-        ("not_started", "ok", False), ("unknown", "ok", True), ("timed_out", "failed", True),
+        ("ok", "failed", False), ("failed", "ok", False), ("cancelled", "ok", False),
+        ("skipped", "ok", False), ("not_started", "ok", False), ("unknown", "ok", True), ("timed_out", "failed", True),
         ("unreachable", "ok", True), ("unknown", "timed_out", False), ("unknown", "pending", False),
     ],
 )  # fmt: skip
