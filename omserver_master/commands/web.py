@@ -6,22 +6,22 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from ..settings import PREFIX, Settings, load_settings
 
-#: Where the console says how it is served, and what is served.
-ARGUMENTS = ("-m", "gunicorn", "-c", "python:omserver_web.gunicorn_conf", "omserver_web.wsgi:app")
-
 
 @click.command("web")
 def command() -> None:
     """Serve the console with gunicorn, on OMSERVER_WEB_HOST and OMSERVER_WEB_PORT."""
-    if importlib.util.find_spec("gunicorn") is None or importlib.util.find_spec("omserver_web") is None:
+    package = importlib.util.find_spec("omserver_web")
+    if package is None or package.origin is None or importlib.util.find_spec("gunicorn") is None:
         raise click.ClickException("the console is not installed here. Run: pip install 'omserver[web]'")
-    environment = {**os.environ, **console_environment(load_settings())}
-    os.execve(sys.executable, [sys.executable, *ARGUMENTS], environment)  # noqa: S606 -- our own interpreter
+    how = Path(package.origin).parent / "gunicorn.conf.py"
+    argv = [sys.executable, "-m", "gunicorn", "-c", str(how), "omserver_web.wsgi:app"]
+    os.execve(sys.executable, argv, {**os.environ, **console_environment(load_settings())})  # noqa: S606
 
 
 def console_environment(settings: Settings) -> Mapping[str, str]:

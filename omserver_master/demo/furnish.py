@@ -16,7 +16,8 @@ from ..access.passwords import hash_password, invent
 from ..settings import Settings
 from ..store import audit, connections, grants, hosts, keys, users
 from ..store.engine import begin
-from ..store.sitekey import SiteKey
+from ..store.seed import seed
+from ..store.sitekey import SiteKey, read_site_key
 
 ADMIN = "admin"
 #: The account that the demo's own program acts as.
@@ -25,41 +26,49 @@ CONNECTION = "demo-salt"
 CATEGORY, APPLICATION = "Linux.Web", "www.domain.com"
 
 
-def ensure_admin(engine: Engine) -> str | None:
-    """Make the account ``admin`` where there is none; its new password, or None if it was there."""
+def furnish(engine: Engine, settings: Settings) -> tuple[str | None, Path]:
+    """Make what is missing; the admin's new password (None if there was one), and the demo's key file."""
+    with begin(engine) as conn:
+        seed(conn)
     password = invent()
-    return password if _ensure_user(engine, ADMIN, "admin", password) else None
-
-
-def ensure_keys(engine: Engine, settings: Settings, site: SiteKey) -> Path:
-    """Make the keys of the console, of omctl and of the demo where they are missing; the demo's own file."""
+    is_new = _ensure_user(engine, ADMIN, "admin", password)
     _ensure_user(engine, SERVICE, "operator", invent())
-    folder = settings.home / "keys"
+    return password if is_new else None, _ensure_keys(engine, settings)
+
+
+def ensure_hosts(engine: Engine, minions: Sequence[Mapping[str, str]], salt: Mapping[str, Any]) -> None:
+    """Make a host of each of *minions* (see `Fleet.hosts`), reached over a Salt connection so set up."""
+    with begin(engine) as conn:
+        way = _ensure_connection(conn, salt)
+        known = hosts.hosts_by_name(conn, [minion["name"] for minion in minions])
+        for minion in minions:
+            row = known.get(minion["name"].lower())
+            number = int(row["id"]) if row else _add_host(conn, minion, way)
+            hosts.set_facts(conn, number, {"os_family": minion["os_family"]}, minion["os"])
+
+
+def _ensure_connection(conn: Connection, salt: Mapping[str, Any]) -> int:
+    row = connections.connection_by_name(conn, CONNECTION)
+    if row is None:
+        return connections.add_connection(conn, CONNECTION, "salt", salt)
+    connections.set_settings(conn, row["id"], salt)
+    return int(row["id"])
+
+
+def _add_host(conn: Connection, minion: Mapping[str, str], way: int) -> int:
+    app = hosts.add_app(conn, hosts.add_category(conn, CATEGORY), APPLICATION)
+    number = hosts.add_host(conn, minion["name"], wip=minion["ip"], lip=minion["ip"], app_id=app)
+    connections.link_host(conn, number, way, minion["remote_id"])
+    return number
+
+
+def _ensure_keys(engine: Engine, settings: Settings) -> Path:
+    site = read_site_key(settings.site_key)
+    own = settings.home / "keys" / f"{SERVICE}.key"
     _ensure_key(engine, site, "web", settings.key_for("web"), "admin")
     _ensure_key(engine, site, "omctl", settings.key_for("omctl"), "admin")
-    _ensure_key(engine, site, SERVICE, folder / f"{SERVICE}.key", "operator", SERVICE)
-    return folder / f"{SERVICE}.key"
-
-
-def ensure_hosts(engine: Engine, names: Sequence[str], address: str, salt: Mapping[str, Any]) -> None:
-    """Make the demo's hosts, reached over a Salt connection with these settings."""
-    with begin(engine) as conn:
-        connection = connections.connection_by_name(conn, CONNECTION)
-        if connection is None:
-            way = connections.add_connection(conn, CONNECTION, "salt", salt)
-        else:
-            way = int(connection["id"])
-            connections.set_settings(conn, way, salt)
-        known = hosts.hosts_by_name(conn, names)
-        for name in names:
-            if name.lower() not in known:
-                _add_host(conn, name, address, way)
-
-
-def _add_host(conn: Connection, name: str, address: str, way: int) -> None:
-    app = hosts.add_app(conn, hosts.add_category(conn, CATEGORY), APPLICATION)
-    host = hosts.add_host(conn, name, wip=address, lip=address, os="Linux", app_id=app)
-    connections.link_host(conn, host, way, name)
+    _ensure_key(engine, site, SERVICE, own, "operator", SERVICE)
+    return own
 
 
 def _ensure_user(engine: Engine, name: str, role: str, password: str) -> bool:
