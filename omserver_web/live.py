@@ -79,11 +79,11 @@ def _stream(job: int, news: dict[str, Any]) -> Iterator[str]:
     seen: int | None = None
     try:
         while time.monotonic() < end:
-            yield _event(news) if news["event"] != seen else ": nothing new\n\n"
-            seen = news["event"]
-            if news["job"]["state"] in OVER:
-                yield "event: over\ndata: {}\n\n"
+            over = news["job"]["state"] in OVER
+            yield _event(news) if over or news["event"] != seen else ": nothing new\n\n"
+            if over:
                 return
+            seen = news["event"]
             news = _news(job, seen, WAIT)
     except NotReached:
         yield "event: down\ndata: {}\n\n"

@@ -54,6 +54,7 @@ OVER = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
 CONNECTION_STATES = {
     "up": State(_l("up"), "circle-check", "green"),
     "down": State(_l("down"), "plug-connected-x", "red"),
+    "disabled": State(_l("disabled"), "ban", "grey"),
 }
 
 _NO_STATE = State(_l("unknown"), "help-circle", "violet")
@@ -135,22 +136,20 @@ STATUS = {
 }
 
 
-#: Code of a warning before a run -> sentence; `host` is filled in where the master names one.
+#: Code of a warning before a run -> sentence; what the master says with the code is filled in.
 WARNINGS = {
-    "not_seen": _l("%(host)s has not been seen for a while."),
+    "long_unseen": _l("%(host)s was last seen %(hours)s h ago."),
     "maintenance": _l("%(host)s is in maintenance."),
-    "new": _l("%(host)s is new and not in service yet."),
-    "no_connection": _l("No way is known to reach %(host)s."),
-    "connection_down": _l("The way to %(host)s is down; its row will wait."),
+    "no_connection": _l("%(host)s has no connection; it would wait and expire."),
 }
 
 
 def warning_sentence(warning: Mapping[str, Any]) -> str:
     """A warning of the master in the person's language; its own words for a code we do not know."""
-    known = WARNINGS.get(warning.get("code", ""))
-    if known is None or (warning.get("host") is None and "%(host)s" in str(known)):
+    try:
+        return str(WARNINGS[warning["code"]]) % warning
+    except KeyError:
         return str(warning.get("text", ""))
-    return str(known) % {"host": warning.get("host")}
 
 
 def error_sentence(code: str, text: str = "") -> str:

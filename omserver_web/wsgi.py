@@ -1,4 +1,4 @@
-"""What gunicorn loads: ``gunicorn -c omserver_web/gunicorn.conf.py omserver_web.wsgi:app``."""
+"""What gunicorn loads: ``gunicorn -c python:omserver_web.gunicorn_conf omserver_web.wsgi:app``."""
 
 from __future__ import annotations
 

@@ -93,7 +93,6 @@ function listen() {
   address.searchParams.set("since", since);
   source = new EventSource(address);
   source.addEventListener("news", (event) => take(JSON.parse(event.data)));
-  source.addEventListener("over", stop);
   source.addEventListener("down", () => say(word("down")));
   source.addEventListener("error", () => {
     if (source?.readyState !== EventSource.CLOSED) return say(word("lost"));

@@ -1,7 +1,5 @@
 """How gunicorn serves the console: threads, since a live job page keeps one while it is open."""
 
-# ruff: noqa: N999 -- the name that gunicorn looks for
-
 from __future__ import annotations
 
 import os
