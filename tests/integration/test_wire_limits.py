@@ -221,7 +221,7 @@ def test_a_key_has_a_number_of_connections_and_is_told() -> None:
 STARVED = """
 import resource, sys, time
 from omserver_client.keyfile import read_key
-from tests.wire_rig import HEADER, Rig, call_frame, running, wait_until
+from tests.wire_rig import Master, Ring
 from omserver_master.wire import Caps, HardenedServer
 resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
 doors = Master().doors()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import datetime
+import ipaddress
 import json
 import random
 import ssl
@@ -12,6 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from rpyc.core import brine, consts
 
 from omserver_client.envelope import CLIENT, seal
 from omserver_client.errors import InternalError, SealRefused, TooMany
@@ -20,7 +27,7 @@ from omserver_master.wire.connection import Objection
 from omserver_master.wire.gate import Caps, Gate
 from omserver_master.wire.service import MasterService
 from omserver_master.wire.session import Session
-from tests.wire_rig import Master, Peer, Rig, good_request, legacy, running
+from tests.wire_rig import ROOT, Master, Peer, Rig, good_request, legacy, running, value
 
 TASK = "1003@@192.168.1.21*web-01@@"
 
@@ -216,10 +223,6 @@ def test_threads_on_one_client_get_their_own_answers(rig: Rig) -> None:
 
 def test_requests_sent_in_one_go_are_answered_one_by_one(rig: Rig) -> None:
     """RPyC lets a client send many requests before it reads an answer; each must see its own login."""
-    from rpyc.core import brine, consts
-
-    from tests.wire_rig import ROOT, value
-
     with rig.peer() as peer:
         peer.greet()
         frames = []
@@ -264,14 +267,6 @@ def test_tls_is_verified_and_makes_login_private(tls: tuple[ssl.SSLContext, ssl.
 @pytest.fixture
 def tls(tmp_path: Any) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Both sides' contexts for a certificate of this machine, made on the spot."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
     secret = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "master")])
     here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
