@@ -6,7 +6,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import click
 
@@ -16,11 +15,16 @@ from ..settings import PREFIX, Settings, load_settings
 @click.command("web")
 def command() -> None:
     """Serve the console with gunicorn, on OMSERVER_WEB_HOST and OMSERVER_WEB_PORT."""
-    package = importlib.util.find_spec("omserver_web")
-    if package is None or package.origin is None or importlib.util.find_spec("gunicorn") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("gunicorn", "omserver_web")):
         raise click.ClickException("the console is not installed here. Run: pip install 'omserver[web]'")
-    how = Path(package.origin).parent / "gunicorn.conf.py"
-    argv = [sys.executable, "-m", "gunicorn", "-c", str(how), "omserver_web.wsgi:app"]
+    argv = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        "python:omserver_web.gunicorn_conf",
+        "omserver_web.wsgi:app",
+    ]
     os.execve(sys.executable, argv, {**os.environ, **console_environment(load_settings())})  # noqa: S606
 
 
