@@ -116,7 +116,7 @@ def running(
     ring = Ring(key)
     with HardenedServer("127.0.0.1", port, master.doors(), ring, caps=caps, limits=limits, **more) as server:
         yield Rig(server, master, key, ring)
-    assert set(threading.enumerate()) <= before
+    assert wait_until(lambda: set(threading.enumerate()) <= before, 2), "a thread was left behind"
     assert server.gate.counts() == (0, 0)
 
 
