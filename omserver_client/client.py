@@ -20,6 +20,7 @@ from .keyfile import Key, read_key
 from .link import Link
 from .messages import LIFE, Reply, Request, TaskRequest
 from .taskstring import Task
+from .tls import context_from_environment
 from .transport import Transport
 
 HOST = "127.0.0.1"
@@ -75,7 +76,7 @@ def connect(
 
     What is not given comes from ``OMSERVER_RPYC_HOST``, ``OMSERVER_RPYC_PORT`` and ``OMSERVER_KEY_FILE``,
     else 127.0.0.1, 11511 and ``keys/omctl.key`` in ``OMSERVER_HOME`` (``~/.omserver``). A master on another
-    machine needs *tls*.
+    machine needs *tls*, or ``OMSERVER_CA_FILE``.
 
     Raises:
         NotReached: the master does not answer.
@@ -84,6 +85,7 @@ def connect(
     host = host or os.environ.get("OMSERVER_RPYC_HOST") or HOST
     port = port or int(os.environ.get("OMSERVER_RPYC_PORT") or PORT)
     key = key if isinstance(key, Key) else read_key(key or _default_key_file())
+    tls = tls or context_from_environment(os.environ)
     client = Client(partial(Transport, host, port, tls=tls), key, session, timeout)
     client.open()
     return client

@@ -21,6 +21,7 @@ from .access.keys import KeyRing
 from .access.throttle import LoginThrottle
 from .dispatcher import Dispatcher
 from .jobs.bell import Bell, Changes
+from .jobs.submission import Rules
 from .operations.context import Site
 from .registry.pool import ChildPool
 from .registry.registry import Registry
@@ -29,6 +30,7 @@ from .store import leases, workers
 from .store.engine import make_engine, transact
 from .store.schema_version import require_current
 from .store.sitekey import read_site_key
+from .wire.certificates import server_context
 from .wire.server import HardenedServer, Limits
 from .wire.service import Doors
 
@@ -60,10 +62,12 @@ class Master:
         self._changes = Changes()
         names = [f"{os.uname().nodename}-{os.getpid()}-{number}" for number in range(1, settings.workers + 1)]
         self._workers = [WorkerProcess(name, self._changes, self._bury) for name in names]
+        registry = Registry(settings.modules_dir, self._pool)
         self.site = Site(
             settings=settings,
             engine=self._engine,
-            registry=Registry(settings.modules_dir, self._pool),
+            registry=registry,
+            rules=Rules(registry, settings.confirm_above),
             throttle=LoginThrottle(),
             site_key=site_key,
             changes=self._changes,
@@ -72,7 +76,12 @@ class Master:
         doors = Doors(Dispatcher(self.site).dispatch, self._check_login, self._audit_refusal)
         ring = KeyRing(self._engine, site_key)
         limits = Limits(max_frame=settings.max_frame)
-        self.server = HardenedServer(settings.rpyc_host, settings.rpyc_port, doors, ring, limits=limits)
+        tls = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        self.server = HardenedServer(
+            settings.rpyc_host, settings.rpyc_port, doors, ring, limits=limits, tls=tls
+        )
 
     def __enter__(self) -> Master:
         for worker in self._workers:

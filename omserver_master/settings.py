@@ -6,6 +6,7 @@ docs/configuration.md holds the table of them; there is no default secret.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import runpy
 from collections.abc import Callable, Mapping
@@ -50,6 +51,12 @@ class Settings:
     runcommands_wait: int
     #: Bytes of the longest message accepted.
     max_frame: int
+    #: The master's certificate and its key; both or none. The authority whose clients alone may connect.
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_client_ca: Path | None
+    #: A job on more hosts than that needs their number said, unless its module names a number of its own.
+    confirm_above: int
     #: The connection kind that a host without a connection of its own is reached by.
     auto_platform: str
 
@@ -86,6 +93,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     _refuse_published(given)
     values = {name.lower(): _checked(name, given) for name in _RULES}
     home = values["home"]
+    _check_tls(values)
     values["database_url"] = values["database_url"] or f"sqlite:///{home}/omserver.db"
     return Settings(config=config, **values)  # type: ignore[arg-type] # each rule reads its own type
 
@@ -167,6 +175,25 @@ def _checked(name: str, given: Mapping[str, object]) -> object:
         raise SettingsError(f"{name} must be {rule.expected}, not {shown}.") from error
 
 
+def _check_tls(values: Mapping[str, object]) -> None:
+    if (values["tls_cert"] is None) != (values["tls_key"] is None):
+        raise SettingsError("TLS_CERT and TLS_KEY go together: set both or none.")
+    if values["tls_client_ca"] is not None and values["tls_cert"] is None:
+        raise SettingsError("TLS_CLIENT_CA needs TLS_CERT and TLS_KEY.")
+    if values["tls_cert"] is None and not _is_loopback(str(values["rpyc_host"])):
+        raise SettingsError(
+            f"RPYC_HOST is {values['rpyc_host']}, which others can reach: that needs TLS_CERT and TLS_KEY"
+            " (omserver tls make)."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _whole(lowest: int, highest: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int | str):
@@ -234,5 +261,9 @@ _RULES: dict[str, _Rule] = {
     "MAX_FRAME": _Rule(
         "a whole number of bytes from 65536 to 67108864", 8 * 1024 * 1024, _whole(65536, 64 * 1024 * 1024)
     ),
+    "TLS_CERT": _Rule("a file's path", None, _path),
+    "TLS_KEY": _Rule("a file's path", None, _path),
+    "TLS_CLIENT_CA": _Rule("a file's path", None, _path),
+    "CONFIRM_ABOVE": _Rule("a whole number from 1 to 1000000", 50, _whole(1, 1_000_000)),
     "AUTO_PLATFORM": _Rule("one of " + ", ".join(PLATFORMS), "saltstack", _platform),
 }

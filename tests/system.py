@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -41,6 +42,7 @@ class System:
             **{f"OMSERVER_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.passwords: dict[str, str] = {}
+        self.tls: ssl.SSLContext | None = None
         self._sessions: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self.log = home / "logs" / "master.log"
@@ -136,7 +138,8 @@ class System:
 
     def client(self, key: str = "omctl", user: str | None = "admin", **options: Any) -> Client:
         """A client with that key, in the session of *user* (None: nobody); one session for both."""
-        client = connect("127.0.0.1", self.port, self.home / "keys" / f"{key}.key", **options)
+        path = self.home / "keys" / f"{key}.key"
+        client = connect("127.0.0.1", self.port, path, tls=self.tls, **options)
         if user is not None:
             client.session = self._session(client, key, user)
         return client

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..client import Client, connect
+from ..tls import client_context
 from .profile import Profile, load_profile
 from .saved import SavedLogin, load_login
 
@@ -26,7 +27,8 @@ def master(*, anonymous: bool = False) -> Iterator[Client]:
     """
     profile, saved = profile_and_login()
     session = None if anonymous or saved is None else saved.session
-    tls = ssl.create_default_context(cafile=profile.ca) if profile.ca else None
+    cert, own_key = (os.environ.get(f"OMSERVER_CLIENT_{name}", "") for name in ("CERT", "KEY"))
+    tls = client_context(profile.ca, cert, own_key) if profile.ca else None
     key = profile.key_file
     with connect(profile.host, profile.port, key=key, session=session, tls=tls) as client:
         yield client

@@ -20,6 +20,7 @@ COMMANDS = {
     "web": "Run the web console.",
     "user": "Add people, say what they may do, give them a new password.",
     "key": "Make, list and revoke the keys of programs that call the master.",
+    "tls": "Make a private certificate authority, for callers on other machines.",
     "db": "Bring the database to this version, fill it, check it.",
     "audit": "Verify the chain of audit rows.",
     "doctor": "Look at everything that must be right, and say what to do.",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import (
@@ -24,7 +24,8 @@ from omserver_master import audit
 from omserver_master.access import rights
 from omserver_master.access.rights import Person
 from omserver_master.caller import Caller
-from omserver_master.registry.registry import ModuleInfo
+from omserver_master.registry.moduleinfo import ModuleInfo
+from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
 
@@ -81,6 +82,14 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What a wish is checked against: the modules there are, and when many hosts are many."""
+
+    registry: Registry
+    confirm_above: int
+
+
+@dataclass(frozen=True)
 class Submitted:
     """The job that a wish led to; *repeated* if an earlier message had asked for it already."""
 
@@ -88,22 +97,22 @@ class Submitted:
     repeated: bool
 
 
-def plan(conn: Connection, registry: Any, person: Person, wish: Wish) -> Plan:
+def plan(conn: Connection, rules: Rules, person: Person, wish: Wish) -> Plan:
     """Check a wish completely, without storing anything.
 
     Raises:
         Refused: the first thing that is wrong with it, as its own class.
     """
-    module = registry.load(wish.module)
+    module = rules.registry.load(wish.module)
     module.check()
     rows = _rows(conn, person, wish.named)
     _check_rights(conn, person, module.id, rows)
     params = module.read_params(wish.params)
-    return Plan(module, params, rows, _confirm(module, len(rows)), _warnings(conn, rows))
+    return Plan(module, params, rows, _confirm(module, len(rows), rules.confirm_above), _warnings(conn, rows))
 
 
 def submit(
-    engine: Any, registry: Any, person: Person, caller: Caller, wish: Wish, message_id: str, key: str | None
+    engine: Engine, rules: Rules, person: Person, caller: Caller, wish: Wish, message_id: str, key: str | None
 ) -> Submitted:
     """Commit a job with all its hosts and its audit row, in one transaction.
 
@@ -119,7 +128,7 @@ def submit(
 
     def work(conn: Connection) -> Submitted:
         before = _before(conn, person, caller, wish, key)
-        return before or _insert(conn, registry, person, caller, wish, message_id, key)
+        return before or _insert(conn, rules, person, caller, wish, message_id, key)
 
     try:
         return store.transact(engine, work)
@@ -148,14 +157,14 @@ def _before(
 
 def _insert(
     conn: Connection,
-    registry: Any,
+    rules: Rules,
     person: Person,
     caller: Caller,
     wish: Wish,
     message_id: str,
     key: str | None,
 ) -> Submitted:
-    found = plan(conn, registry, person, wish)
+    found = plan(conn, rules, person, wish)
     if found.confirm is not None and wish.confirm != found.confirm:
         text = f"This would run on {found.confirm} hosts; confirm the number."
         raise ConfirmationNeeded(text, number=found.confirm)
@@ -225,9 +234,12 @@ def _check_rights(conn: Connection, person: Person, module: str, rows: Sequence[
         raise Forbidden(text, module=module, hosts=names)
 
 
-def _confirm(module: ModuleInfo, number: int) -> int | None:
+def _confirm(module: ModuleInfo, number: int, confirm_above: int) -> int | None:
+    """The number of hosts, where it has to be said: many of them, or a risky module."""
     most = module.most_hosts
-    return number if (most is not None and number > most) or module.risk == "high" else None
+    if most is None:
+        most = number if module.repeat == "read_only" else confirm_above
+    return number if number > most or module.risk == "high" else None
 
 
 def _warnings(conn: Connection, rows: Sequence[RowMapping]) -> list[Mapping[str, str]]:

@@ -12,6 +12,7 @@ from omserver_master.access.rights import Person
 from omserver_master.access.throttle import LoginThrottle
 from omserver_master.caller import Caller
 from omserver_master.jobs.bell import Changes
+from omserver_master.jobs.submission import Rules
 from omserver_master.registry.registry import Registry
 from omserver_master.settings import Settings
 from omserver_master.store.sitekey import SiteKey
@@ -28,6 +29,8 @@ class Site:
     site_key: SiteKey
     changes: Changes
     """Announced when a worker has stored something."""
+    rules: Rules
+    """What jobs are checked against."""
     ring: Callable[[], None]
     """Wakes the workers: there is something new in the database."""
 

@@ -98,7 +98,7 @@ class Events(JobId):
 def preview(context: Context, args: Wanted) -> dict[str, Any]:
     """What exactly would run where; nothing is stored and nothing is sent."""
     with store.read(context.site.engine) as conn:
-        found = submission.plan(conn, context.site.registry, context.who, args.wish())
+        found = submission.plan(conn, context.site.rules, context.who, args.wish())
     return views.plan(found)
 
 
@@ -114,7 +114,7 @@ def commit(context: Context, wish: Wish) -> Submitted:
     site = context.site
     done = submission.submit(
         site.engine,
-        site.registry,
+        site.rules,
         context.who,
         context.caller,
         wish,

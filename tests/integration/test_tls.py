@@ -1,0 +1,99 @@
+"""A master that speaks TLS: who may connect, and whom the client believes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omserver_client import connect
+from omserver_client.errors import NotReached
+from omserver_client.tls import client_context
+from omserver_master.errors import SettingsError
+from omserver_master.settings import load_settings
+from omserver_master.wire.certificates import issue, make_authority
+from tests.integration.conftest import MODULES
+from tests.system import CHECKOUT, System
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    make_authority(folder)
+    issue(folder, "master", ["localhost", "127.0.0.1"], server=True)
+    issue(folder, "robot", [], server=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[System]:
+    """A master that asks for a client certificate."""
+    system = System(
+        tmp_path_factory.mktemp("home"),
+        modules_dir=MODULES,
+        workers=1,
+        tls_cert=folder / "master.pem",
+        tls_key=folder / "master.key",
+        tls_client_ca=folder / "ca.pem",
+    )
+    system.tls = client_context(folder / "ca.pem", folder / "robot.pem", folder / "robot.key")
+    system.start()
+    yield system
+    system.close()
+
+
+def test_both_sides_prove_themselves_and_then_it_works(site: System) -> None:
+    with site.client() as client:
+        assert client.whoami()["user"] == "admin"
+
+
+def test_a_client_without_a_certificate_is_turned_away(site: System, folder: Path) -> None:
+    key = site.home / "keys" / "omctl.key"
+    with pytest.raises(NotReached):
+        connect("127.0.0.1", site.port, key, tls=client_context(folder / "ca.pem"))
+
+
+def test_a_client_does_not_believe_another_authority_or_another_name(site: System, folder: Path) -> None:
+    key = site.home / "keys" / "omctl.key"
+    another = make_authority(folder / "another")
+    with pytest.raises(NotReached):
+        connect("127.0.0.1", site.port, key, tls=client_context(another))
+    with pytest.raises(NotReached):
+        connect(
+            "127.0.0.2",
+            site.port,
+            key,
+            tls=client_context(folder / "ca.pem", folder / "robot.pem", folder / "robot.key"),
+        )
+
+
+def test_a_client_without_tls_gets_no_word_out_of_it(site: System) -> None:
+    with pytest.raises(NotReached):
+        connect("127.0.0.1", site.port, site.home / "keys" / "omctl.key", timeout=5)
+
+
+def test_listening_wider_than_loopback_needs_tls(tmp_path: Path) -> None:
+    environment = {"OMSERVER_HOME": str(tmp_path), "OMSERVER_RPYC_HOST": "0.0.0.0"}
+    with pytest.raises(SettingsError, match="TLS_CERT"):
+        load_settings(environment)
+
+
+def test_one_command_makes_all_that_the_documented_lines_need(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = subprocess.run(
+        [sys.executable, "-m", "omserver_master", "tls", "make", "master.example.com"],
+        env={"OMSERVER_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    for name in ("ca.pem", "ca.key", "master.pem", "master.key"):
+        file = home / "tls" / name
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert f"OMSERVER_TLS_CERT={home}/tls/master.pem" in done.stdout
+    client_context(home / "tls" / "ca.pem")
