@@ -114,7 +114,8 @@ def running(
     before = set(threading.enumerate())
     master, key = Master(), key or new_key("tests")
     ring = Ring(key)
-    with HardenedServer("127.0.0.1", port, master.doors(), ring, caps=caps, limits=limits, **more) as server:
+    more = {"caps": caps, "limits": limits, "audited": 100_000} | more
+    with HardenedServer("127.0.0.1", port, master.doors(), ring, **more) as server:
         yield Rig(server, master, key, ring)
     assert wait_until(lambda: set(threading.enumerate()) <= before, 2), "a thread was left behind"
     assert server.gate.counts() == (0, 0)

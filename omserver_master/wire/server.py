@@ -20,6 +20,7 @@ from omserver_client.errors import OMServerError
 from omserver_client.frames import MAX_FRAME, DeadlineStream, LimitedChannel
 
 from .gate import Caps, Gate, Place
+from .refusals import AUDITED, Refusals
 from .service import Doors, MasterService
 from .session import KeyRing, Session
 
@@ -59,6 +60,8 @@ class Limits:
 class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
     """The master's RPyC server on *host*:*port* (0: any free one, see ``port``), over TLS if *tls* is given.
 
+    *audited* is how many refused messages of one address are audited per minute.
+
         with HardenedServer("127.0.0.1", 11511, doors, ring) as server:
             ...
 
@@ -76,8 +79,10 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
         caps: Caps | None = None,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
+        audited: int = AUDITED,
     ) -> None:
         self._doors = doors
+        self._refusals = Refusals(doors.audit_refusal, audited)
         self._ring = ring
         self._limits = limits or Limits()
         self._tls = tls
@@ -181,6 +186,7 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
             self._doors,
             Session(self._ring, limits.max_frame),
             place,
+            self._refusals,
             private=self._tls is not None or _is_loopback(place.address),
             max_frame=limits.max_frame,
         )

@@ -36,6 +36,7 @@ from omserver_client.messages import (
 from ..caller import Caller
 from .connection import MasterConnection, Name, Objection
 from .gate import Place
+from .refusals import Refusals
 from .session import Opened, Session, Unopened
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Doors:
     dispatch: Callable[[Request, Caller], Reply]
     #: Whether this user (name, password, address) may log in. A `Refused` counts as no.
     check_login: Callable[[str, str, str], bool]
-    #: Told (address, kid, reason) of every message that could not be opened.
+    #: Told (address, kid, reason) of messages that could not be opened; see `Refusals` for how many.
     audit_refusal: Callable[[str, str, str], None]
 
 
@@ -64,9 +65,17 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
     _protocol = MasterConnection
 
     def __init__(
-        self, doors: Doors, session: Session, place: Place, *, private: bool, max_frame: int
+        self,
+        doors: Doors,
+        session: Session,
+        place: Place,
+        refusals: Refusals,
+        *,
+        private: bool,
+        max_frame: int,
     ) -> None:
         self._doors = doors
+        self._refusals = refusals
         self._session = session
         self._place = place
         self._private = private
@@ -126,10 +135,9 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
         return Reply.refusing("", TooMany("This key has all the connections it may have.")).to_json()
 
     def _refuse(self, unopened: Unopened) -> None:
-        log.info("refused a message from %s: %s", self._place.address, unopened.reason)
         if self._session.strike():
             self._connection.end()
-        self._doors.audit_refusal(self._place.address, unopened.kid, unopened.reason)
+        self._refusals.report(self._place.address, unopened.kid, unopened.reason)
 
     def _answer_request(self, opened: Opened) -> bytes:
         try:

@@ -25,6 +25,7 @@ from omserver_client.errors import InternalError, SealRefused, TooMany
 from omserver_client.messages import TaskRequest
 from omserver_master.wire.connection import Objection
 from omserver_master.wire.gate import Caps, Gate
+from omserver_master.wire.refusals import Refusals
 from omserver_master.wire.service import MasterService
 from omserver_master.wire.session import Session
 from tests.wire_rig import ROOT, Master, Peer, Rig, good_request, legacy, running, value
@@ -109,7 +110,8 @@ def service() -> MasterService:
     place = Gate(Caps()).enter("192.0.2.7")
     assert place
     master = Master()
-    return MasterService(master.doors(), Session(Any, 1000), place, private=False, max_frame=1000)
+    refusals = Refusals(master.audit_refusal)
+    return MasterService(master.doors(), Session(Any, 1000), place, refusals, private=False, max_frame=1000)
 
 
 def test_a_login_in_clear_from_elsewhere_is_refused_and_counts_as_failed(service: MasterService) -> None:
