@@ -29,10 +29,16 @@ def test_a_frame_over_the_limit_ends_the_connection_unread(rig: Rig, size: int) 
         assert peer.is_closed(1)
 
 
-@pytest.mark.parametrize("header", [HEADER.pack(0, 0), HEADER.pack(5, 2), HEADER.pack(5, 255)])
-def test_a_header_that_is_none_ends_the_connection(rig: Rig, header: bytes) -> None:
+@pytest.mark.parametrize("compressed", [2, 255])
+def test_a_frame_is_compressed_or_not(rig: Rig, compressed: int) -> None:
     with rig.peer() as peer:
-        peer.sock.sendall(header + b"12345\n")
+        peer.send_frame(zlib.compress(call_frame(peer)), compressed=compressed)
+        assert peer.is_closed(1)
+
+
+def test_an_empty_frame_ends_the_connection(rig: Rig) -> None:
+    with rig.peer() as peer:
+        peer.sock.sendall(HEADER.pack(0, 0) + b"\n")
         assert peer.is_closed(1)
 
 

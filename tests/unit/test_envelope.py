@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +96,13 @@ def test_a_key_of_the_same_number_and_another_secret_does_not_open() -> None:
 def test_junk_is_refused_and_nothing_else_happens(junk: bytes) -> None:
     with pytest.raises(SealRefused):
         unseal(KEY, 1, MASTER, CHALLENGE, junk)
+
+
+def test_a_message_of_another_version_is_refused_though_it_is_sealed_well() -> None:
+    header = struct.pack(">B8sQ12s", 2, KEY.kid, 1, b"n" * 12)
+    sealed = header + AESGCM(KEY.secret).encrypt(b"n" * 12, b"x", header + CLIENT + CHALLENGE)
+    with pytest.raises(SealRefused):
+        unseal(KEY, 1, CLIENT, CHALLENGE, sealed)
 
 
 def test_a_header_can_be_read_without_the_key() -> None:
