@@ -35,8 +35,10 @@ from .errors import (
     UnknownModule,
 )
 from .keyfile import BadKeyFile
+from .tls import BadCertificate
 
 __all__ = [
+    "BadCertificate",
     "BadKeyFile",
     "BadRequest",
     "BrokenModule",

@@ -5,6 +5,7 @@ OMServerError
 ├── SealRefused                              the master could not, or would not, open the message
 ├── ProtocolError                            the answer was not understood
 ├── BadKeyFile (ValueError)                  our key file cannot be used; in keyfile.py
+├── BadCertificate (ValueError)              nor our certificate, or that of the authority; in tls.py
 └── Refused                                  the master understood and said no: .code .text .details
     ├── LoginRequired                        login_required
     ├── LoginFailed                          login_failed

@@ -24,7 +24,7 @@ def family(cls: type[OMServerError]) -> set[type[OMServerError]]:
 
 
 def test_every_error_of_the_client_is_in_the_drawn_tree() -> None:
-    modules = ("omserver_client.errors", "omserver_client.keyfile")
+    modules = ("omserver_client.errors", "omserver_client.keyfile", "omserver_client.tls")
     assert {cls.__name__ for cls in family(OMServerError) if cls.__module__ in modules} == drawn()
 
 
