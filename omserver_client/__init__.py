@@ -10,7 +10,8 @@ with connect() as client:
 
 from __future__ import annotations
 
-from .client import Client, connect
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     BadRequest,
     BrokenModule,
@@ -35,6 +36,9 @@ from .errors import (
     UnknownModule,
 )
 from .keyfile import BadKeyFile
+
+if TYPE_CHECKING:
+    from .client import Client, connect
 from .tls import BadCertificate
 
 __all__ = [
@@ -64,3 +68,12 @@ __all__ = [
     "UnknownModule",
     "connect",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the client, and rpyc with it, when it is first asked for: module code needs only the errors."""
+    if name in ("Client", "connect"):
+        from . import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
