@@ -191,8 +191,9 @@ def test_results_carry_their_outputs(desk: Desk, site_key: SiteKey) -> None:
     ("before", "after", "wins"),
     [
         ("ok", "failed", False), ("failed", "ok", False), ("cancelled", "ok", False),
-        ("skipped", "ok", False), ("not_started", "ok", False), ("unknown", "ok", True), ("timed_out", "failed", True),
-        ("unreachable", "ok", True), ("unknown", "timed_out", False), ("unknown", "pending", False),
+        ("skipped", "ok", False), ("not_started", "ok", False), ("unknown", "ok", True),
+        ("timed_out", "failed", True), ("unreachable", "ok", True), ("unknown", "timed_out", False),
+        ("unknown", "pending", False),
     ],
 )  # fmt: skip
 def test_only_an_uncertain_end_is_replaced_and_marked_late(
