@@ -6,8 +6,8 @@ import getpass
 import http.client
 import os
 import re
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +18,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ("web-01", "web-02", "web-03")
 #: Seconds that the first start, a later one, and the end may take here; the README has the measured ones.
 FIRST, AGAIN, STOP = 120, 20, 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -35,6 +31,7 @@ class Place:
     """The data folder and the ports of one demo."""
 
     home: Path
+    modules: Path
     environment: Mapping[str, str]
 
     def omserver(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -89,7 +86,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     home = tmp_path_factory.mktemp("deep") / ("a long name " * 8).strip() / "home"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OMSERVER_")}
     ports = {"OMSERVER_RPYC_PORT": str(free_port()), "OMSERVER_WEB_PORT": str(free_port())}
-    return Place(home, kept | ports | {"OMSERVER_HOME": str(home)})
+    modules = tmp_path_factory.mktemp("site") / "modules"
+    shutil.copytree(ROOT / "modules", modules)
+    folders = {"OMSERVER_HOME": str(home), "OMSERVER_MODULES_DIR": str(modules)}
+    return Place(home, modules, kept | ports | folders)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_the_first_start_shows_three_answers_and_a_password_and_leaves_no_proces
     place: Place, first: subprocess.CompletedProcess[str]
 ) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
-    answers = [line.split()[:2] for line in first.stdout.splitlines() if re.match(r"\s+ok\s", line)]
+    answers = [line.split()[:2] for line in first.stdout.splitlines() if line.startswith("ok ")]
     assert sorted(answers) == [["ok", host] for host in HOSTS]
     assert re.search(r"password: \S{20,}", first.stdout)
     assert place.left_over() == []
@@ -165,7 +165,7 @@ def test_the_first_start_shows_three_answers_and_a_password_and_leaves_no_proces
 
 def test_the_second_start_is_quick_and_shows_no_password(running: Running) -> None:
     assert running.seconds < AGAIN, running.said
-    assert "password: " not in running.said
+    assert "shown this once" not in running.said
     assert "reset-password admin" in running.said
 
 
@@ -186,14 +186,17 @@ def test_another_demo_on_the_same_folder_is_refused_and_harms_nothing(running: R
 
 
 def test_a_demo_on_taken_ports_is_refused_and_names_the_setting(running: Running, tmp_path: Path) -> None:
-    other = Place(tmp_path, dict(running.place.environment) | {"OMSERVER_HOME": str(tmp_path / "home")})
+    elsewhere = dict(running.place.environment) | {"OMSERVER_HOME": str(tmp_path / "home")}
+    other = Place(tmp_path, running.place.modules, elsewhere)
     ended = other.omserver("demo", "--once")
     assert ended.returncode == 1
     assert "OMSERVER_RPYC_PORT" in ended.stderr
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The fenced blocks of the README in *language*; an empty one means that none is named."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    return [block for named, block in fences if named == language]
 
 
 def test_the_ten_lines_of_the_readme_run_on_the_demo(
@@ -221,11 +224,15 @@ def test_the_commands_of_the_readme_run_on_the_demo(running: Running, password: 
         assert ended.returncode == 0, ended.stderr
 
 
-def test_the_module_in_the_readme_is_the_real_one() -> None:
+def test_the_module_of_the_readme_is_there_once_it_is_saved(running: Running, password: str) -> None:
     shown = next(block for block in blocks("python") if "Modulehandle" in block)
-    named = re.search(r"`(modules/Mid_\d+\.py)`:", (ROOT / "README.md").read_text())
+    named = re.search(r"`modules/(Mid_(\d+)\.py)`, and it is there", (ROOT / "README.md").read_text())
     assert named
-    assert (ROOT / named[1]).read_text() == shown
+    (running.place.modules / named[1]).write_text(shown)
+    running.place.omctl("login", "admin", "--password-stdin", stdin=f"{password}\n")
+    ended = running.place.omctl("run", named[2], "--host", "web-03", "-p", "folder=/tmp", "--output")
+    assert ended.returncode == 0, ended.stderr
+    assert "Filesystem" in ended.stdout
 
 
 def test_when_told_to_end_it_says_so_and_leaves_no_process(running: Running) -> None:

@@ -18,6 +18,7 @@ from omserver_master.demo.children import start
 from omserver_master.demo.place import check_ports, own_folder
 from omserver_master.errors import SettingsError
 from omserver_master.settings import Settings, load_settings, open_home
+from tests.ports import free_port
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -33,12 +34,6 @@ def settings(tmp_path: Path) -> Settings:
     made = load_settings({"OMSERVER_HOME": str(tmp_path / "home")})
     open_home(made)
     return made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(true: object, seconds: float = 10.0) -> None:
