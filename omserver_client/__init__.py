@@ -39,7 +39,7 @@ from .keyfile import BadKeyFile
 
 if TYPE_CHECKING:
     from .client import Client, connect
-from .tls import BadCertificate
+    from .tls import BadCertificate
 
 __all__ = [
     "BadCertificate",
@@ -76,4 +76,8 @@ def __getattr__(name: str) -> Any:
         from . import client
 
         return getattr(client, name)
+    if name == "BadCertificate":
+        from . import tls
+
+        return tls.BadCertificate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
