@@ -7,6 +7,8 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.fleet.fixtures import fleet as fleet  # the fixture, for tests of all kinds
+
 MAY_SKIP = not os.environ.get("CI")
 
 

@@ -115,7 +115,7 @@ class Fleet:
             command["log"] = str(self.logs / f"salt-{name}.out")
         self._say(f"Starting a Salt master and {len(self.names)} minions.")
         self._keeper = subprocess.Popen(
-            [sys.executable, "-I", keeper.__file__, json.dumps(commands)],
+            [sys.executable, "-I", keeper.__file__, json.dumps(commands), str(self._sockets)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,9 +1,12 @@
 """Keeps a few daemons for as long as somebody holds its standard input open, then leaves no process behind.
 
-Started as a file, not as part of a package, so that it is there at once: ``python keeper.py COMMANDS``, with
-COMMANDS in JSON: {"name": {"argv": [...], "log": "path"}, ...}. It writes "ended NAME CODE" when a daemon
-ends by itself. Lines on standard input: "stop NAME", "start NAME". At the end of standard input, however it
-comes about, it kills its daemons and all that they started, also what detached itself.
+Started as a file, not as part of a package, so that it is there at once:
+
+    python keeper.py '{"name": {"argv": [...], "log": "path"}, ...}' FOLDER
+
+It writes "started NAME PID", and "ended NAME CODE" when a daemon ends by itself. Lines on standard input:
+"stop NAME", "start NAME". At the end of standard input, however it comes about, it kills its daemons and all
+that they started, also what detached itself, and removes FOLDER.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +56,7 @@ class Keeper:
             family = [daemon.pid, *descendants(daemon.pid)]
             kill(family)
             daemon.wait()
+            bury(family)
         say(f"stopped {name}")
 
     def look(self) -> None:
@@ -110,6 +115,15 @@ def reap(pid: int) -> None:
         return
 
 
+def bury(pids: list[int]) -> None:
+    """Wait until killed processes, that come to us as orphans, are gone with all that they had open."""
+    give_up = time.monotonic() + PATIENCE
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < give_up:
+        for pid in left:
+            reap(pid)
+        time.sleep(0.01)
+
+
 def kill_everybody() -> None:
     """Kill all descendants until none is left."""
     give_up = time.monotonic() + PATIENCE
@@ -149,6 +163,7 @@ def main() -> None:
                     obey(keeper, line.decode())
     finally:
         kill_everybody()
+        shutil.rmtree(sys.argv[2], ignore_errors=True)
 
 
 if __name__ == "__main__":
