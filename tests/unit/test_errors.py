@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import omserver_client
-from omserver_client import errors
+from omserver_client import errors, keyfile, tls
 from omserver_client.errors import InternalError, OMServerError, ProtocolError, Refused, UnknownHost
 
 LEAVES = Refused.__subclasses__()
@@ -24,7 +24,7 @@ def family(cls: type[OMServerError]) -> set[type[OMServerError]]:
 
 
 def test_every_error_of_the_client_is_in_the_drawn_tree() -> None:
-    modules = ("omserver_client.errors", "omserver_client.keyfile", "omserver_client.tls")
+    modules = {module.__name__ for module in (errors, keyfile, tls)}
     assert {cls.__name__ for cls in family(OMServerError) if cls.__module__ in modules} == drawn()
 
 
