@@ -16,9 +16,13 @@ def chinese() -> bool:
 
 
 def local(thing: Mapping[str, Any], name: str) -> str:
-    """The text *name* of a module, job or parameter in the person's language, else in the other one."""
+    """The text *name* of a module, job or parameter in the person's language, else in the other one.
+
+    A title is often the first sentence of a file: it stands here without its full stop.
+    """
     own, other = (f"{name}_zh", name) if chinese() else (name, f"{name}_zh")
-    return thing.get(own) or thing.get(other) or ""
+    text = thing.get(own) or thing.get(other) or ""
+    return text.rstrip(".。") if name == "title" else text
 
 
 def choice_label(choice: Any) -> str:

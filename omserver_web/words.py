@@ -54,6 +54,7 @@ OVER = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
 CONNECTION_STATES = {
     "up": State(_l("up"), "circle-check", "green"),
     "down": State(_l("down"), "plug-connected-x", "red"),
+    "unknown": State(_l("not tried yet"), "circle-dashed", "grey"),
     "disabled": State(_l("disabled"), "ban", "grey"),
 }
 

@@ -9,8 +9,9 @@ function pane() {
   return document.getElementById("check");
 }
 
+// What is typed counts while it is typed: leaving the field (to press the button) changes nothing any more.
 function stale(event) {
-  if (event.target.matches(".affects, [name=module]")) pane().classList.add("stale");
+  if (event.target.matches(event.type === "input" ? ".typed" : ".affects, [name=module]")) pane().classList.add("stale");
 }
 
 // The pane brings what is wrong with which field; the field itself is not replaced, since somebody types there.
