@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 START_LIMIT = 60
 
 
@@ -32,7 +34,7 @@ def sqlite_url(folder: Path) -> str:
 def mariadb_url() -> Iterator[str]:
     server, install = _program("mariadbd"), _program("mariadb-install-db")
     with _folder("mysql") as (folder, user):
-        data, password, port = folder / "data", secrets.token_hex(8), _free_port()
+        data, password, port = folder / "data", secrets.token_hex(8), free_port()
         first = folder / "first.sql"
         first.write_text(
             "CREATE DATABASE IF NOT EXISTS omserver CHARACTER SET utf8mb4;"
@@ -54,7 +56,7 @@ def mariadb_url() -> Iterator[str]:
 def postgresql_url() -> Iterator[str]:
     server, install = _program("postgres"), _program("initdb")
     with _folder("postgres") as (folder, user):
-        data, password, port = folder / "data", secrets.token_hex(8), _free_port()
+        data, password, port = folder / "data", secrets.token_hex(8), free_port()
         word = folder / "word"
         word.write_text(password)
         word.chmod(0o644)
@@ -87,11 +89,6 @@ def _folder(package_user: str) -> Iterator[tuple[Path, str | None]]:
         yield folder, user
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _identity(user: str | None) -> dict[str, object]:
