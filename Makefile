@@ -27,7 +27,7 @@ install: ## .venv from the lock
 	@requirements/install run
 
 frontend: install ## the console's libraries from npm, by lock file
-	@$(PY) -m omserver_web.frontend
+	@npm_config_cache="$(CURDIR)/.venv/npm" $(PY) -m omserver_web.frontend
 
 lock: ## make the locks anew from setup.cfg (about eight minutes)
 	@requirements/install test

@@ -1,4 +1,4 @@
-"""Where CI is set, a skipped test is a failed one: the hooks of tests/conftest.py, run by a real pytest."""
+"""Where CI is set, a skipped test is a failed one: the hooks of tests/no_skips.py, run by a real pytest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+PLUGIN = Path(__file__).resolve().parents[1] / "no_skips.py"
 WAYS_TO_SKIP = {
     "in_the_test": "import pytest\n\ndef test_it():\n    pytest.skip('no service')\n",
     "by_a_mark": "import pytest\n\n@pytest.mark.skipif(True, reason='no service')\ndef test_it(): pass\n",
@@ -23,7 +23,7 @@ WAYS_TO_SKIP = {
 
 
 def run_pytest(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text(CONFTEST.read_text())
+    (folder / "conftest.py").write_text(PLUGIN.read_text())
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(folder)],
