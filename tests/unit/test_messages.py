@@ -83,30 +83,44 @@ def test_a_known_field_of_the_wrong_kind_is_refused(fields: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(
     "plaintext",
-    [
-        b"",
-        b"1003@@192.168.1.21*web-01@@",
-        b"[]",
-        b"null",
-        b'"text"',
-        b'{"v":1,"v":1}',
-        b'{"v":1,"args":{"a":1,"a":2}}',
-        b'{"v":1,"exp":NaN}',
-        b'{"v":1,"exp":1e999}',
-        b'{"v":1,"args":{"a":"\\ud800"}}',
-        b'{"v":1,"args":{"\\uDFFF":1}}',
-        b'{"v":1,"x":"\xff"}',
-        b"\xef\xbb\xbf{}",
-        b'{"v":1}{"v":1}',
-        b'{"v":1,"x":' + b"9" * 5000 + b"}",
-        b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"v":1,"x":' + b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1) + b"}",
-    ],
+    [b"", b"1003@@192.168.1.21*web-01@@", b"[]", b"null", b'"text"', b"\xef\xbb\xbf{}", b'{"v":1}{"v":1}'],
 )
-def test_what_others_might_read_differently_is_refused(plaintext: bytes) -> None:
+def test_what_is_no_message_is_refused(plaintext: bytes) -> None:
     for message in (Request, TaskRequest):
         with pytest.raises(BadRequest):
             message.from_json(plaintext)
+
+
+GOOD_BUT = b'{"v":1,"id":"%s","exp":100,"op":"status","task":"1003@@ip*a@@"' % ID.encode()
+
+
+def test_a_message_may_hold_what_the_next_test_changes() -> None:
+    for message in (Request, TaskRequest):
+        assert message.from_json(GOOD_BUT + b',"x":' + b"[" * (DEEPEST - 1) + b"]" * (DEEPEST - 1) + b"}")
+
+
+@pytest.mark.parametrize(
+    "addition",
+    [
+        b',"v":1',
+        b',"args":{"a":1,"a":2}',
+        b',"x":NaN',
+        b',"x":-Infinity',
+        b',"x":1e999',
+        b',"args":{"a":"\\ud800"}',
+        b',"args":{"\\uDFFF":1}',
+        b',"x":"\xff"',
+        b',"x":' + b"9" * 5000,
+        b',"x":' + b"[" * 100_000 + b"]" * 100_000,
+        b',"x":' + b"[" * DEEPEST + b"]" * DEEPEST,
+        b',"x":' + b'{"a":' * DEEPEST + b"1" + b"}" * DEEPEST,
+    ],
+    ids=lambda addition: addition[:20],
+)
+def test_what_others_might_read_differently_is_refused(addition: bytes) -> None:
+    for message in (Request, TaskRequest):
+        with pytest.raises(BadRequest):
+            message.from_json(GOOD_BUT + addition + b"}")
 
 
 def test_a_pair_of_surrogates_is_one_character_and_welcome() -> None:
