@@ -11,7 +11,7 @@ from .params import Param
 
 ENGINES = ("salt", "salt-api", "ansible", "func", "ssh", "local", "sim")
 #: Names that mean nothing yet and will mean something: ignoring one could run a command as the wrong user.
-NOT_YET = ("run_as", "lock", "rollout", "check_mode", "check", "table", "verify", "per_host")
+NOT_YET = ("run_as", "lock", "rollout", "check", "table", "verify", "per_host")
 #: Names that instances use, so that no parameter may have them.
 INSTANCE_NAMES = ("moduleid", "hosts", "values", "command", "script", "run", "steps", "driver")
 

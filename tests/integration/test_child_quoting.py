@@ -21,7 +21,8 @@ SHELLS = [["/bin/sh"], ["dash"], ["bash"], ["busybox", "sh"]]
 NASTY = [
     "'", '"', "\\", "`", "$", "!", "*", "?", "[a]", "{a,b}", "~", "#", ";", "&", "|", "<", ">", "(", ")", " ",
     "\t", "it's", '"quoted"', "a b  c", "$(touch canary)", "`touch canary`", "; touch canary",
-    "| touch canary",    "&& touch canary", "'; touch canary; '", '"; touch canary; "', "\\'; touch canary; \\'", "${IFS}",
+    "| touch canary", "&& touch canary",
+    "'; touch canary; '", '"; touch canary; "', "\\'; touch canary; \\'", "${IFS}",
     "$IFS$9", "$((1+1))", "%s%n", "a=b", "--", "- x", "/*", "\\n", "\\0", "'\\''", "''", "@@", "行数", "é",
     "\u2028", "😀", "<(touch canary)", "$'touch canary'", "a\\", "\\\\", "'\"'\"'", "x" * 4000,
 ]  # fmt: skip

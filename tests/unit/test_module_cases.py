@@ -57,11 +57,17 @@ def read_answer(fields: dict[str, Any]) -> Answer:
     return Answer(state, rc, stdout, stderr, reason=fields.get("reason", ""))
 
 
+def begin(handle: Any, host: Host, case: dict[str, Any], file: Path) -> HostSteps:
+    module = handle(file.stem[4:], [host], case["params"])
+    module.before([host])
+    return HostSteps(module, host, str(file))
+
+
 def play(steps: HostSteps, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The work that came, until the module ends or the answers do."""
     works = [steps.advance(None)]
     for answer in answers:
-        assert works[-1] is not None, "the module ended before its last answer"
+        assert works[-1] is not None, f"it ended before its last answer: {steps.end}"
         works.append(steps.advance(read_answer(answer)))
     return [read_bytes_as_text(work) for work in works if work is not None]
 
@@ -93,8 +99,7 @@ def test_case(path: Path) -> None:
             assert caught.value.details["param"] == case["error"]["param"]
             assert case["error"]["reason"] in caught.value.details["reason"]
         else:
-            module = handle(file.stem[4:], [host], case["params"])
-            check(HostSteps(module, host, str(file)), case)
+            check(begin(handle, host, case, file), case)
     finally:
         forget(str(file))
 
