@@ -6,14 +6,15 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .keeper import PR_SET_CHILD_SUBREAPER
 
 _PR_SET_PDEATHSIG = 1
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 #: How many bytes of a log's end are read to say why a process died.
 _TAIL = 4096
 
@@ -59,7 +60,7 @@ def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, s
 
     It gets SIGTERM when we die, so call this from the main thread: the kernel watches the thread.
     """
-    with log.open("ab") as output:
+    with log.open("ab") as output, _interrupts_held():
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -67,7 +68,7 @@ def start(name: str, argv: Sequence[str], log: Path, environment: Mapping[str, s
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # one call, prepared before the fork
+            preexec_fn=_end_with_parent,
         )
     return Child(name, process, log)
 
@@ -77,7 +78,22 @@ def adopt_orphans() -> None:
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let no interrupt arrive between fork and exec, where Python would tell of it in the child."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent() -> None:
+    """In the child, before exec: drop an interrupt that was meant for the parent, then listen to our own."""
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
