@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, g, request
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import SecurityError
 
 from .master import LoginRequired, ask
 from .visit import session_token
@@ -30,10 +31,22 @@ CONTENT_POLICY = "; ".join(
 
 def guard(app: Flask) -> None:
     """Put the guards before and after every view of *app*."""
+    app.before_request(refuse_other_names)
     app.before_request(refuse_other_origins)
     CSRFProtect(app)
     app.before_request(require_person)
     app.after_request(add_headers)
+
+
+def refuse_other_names() -> Response | None:
+    """Refuse a request that calls us by a name that is not ours: a foreign name may point at us tomorrow.
+
+    :raise 400: the Host header is none of ``OMSERVER_WEB_NAMES``, nor this machine.
+    """
+    if isinstance(request.routing_exception, SecurityError):
+        text = "400: this console is not known by that name; OMSERVER_WEB_NAMES lists its names.\n"
+        return Response(text, 400, mimetype="text/plain")
+    return None
 
 
 def refuse_other_origins() -> None:

@@ -22,7 +22,8 @@ def show():
     if said:
         found["hosts"] = ask("hosts.list", search=said, limit=FOUND)["hosts"]
         found["modules"] = [each for each in ask("modules.list")["modules"] if matches(each, said)][:FOUND]
-    if found["jobs"] and not found["modules"] and not is_part(request.headers):
+    names_module = any(each["id"] == said for each in found["modules"])
+    if found["jobs"] and not names_module and not is_part(request.headers):
         return redirect(url_for("jobs.show", job=found["jobs"][0]["id"]))
     template = "search/_found.html" if is_part(request.headers) else "search/show.html"
     return render_template(template, **found)

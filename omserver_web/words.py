@@ -36,10 +36,8 @@ HOST_STATES = {
 }
 
 JOB_STATES = {
-    "awaiting_approval": State(_l("awaiting approval"), "lock", "blue"),
     "queued": State(_l("waiting"), "clock", "blue"),
     "running": State(_l("running"), "loader-2", "blue", moving=True),
-    "paused": State(_l("paused"), "player-pause", "amber"),
     "cancelling": State(_l("cancelling"), "loader-2", "grey", moving=True),
     "succeeded": State(_l("succeeded"), "circle-check", "green"),
     "failed": State(_l("failed"), "circle-x", "red"),
