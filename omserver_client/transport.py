@@ -148,7 +148,7 @@ def _connected(addresses: list[tuple[str, int]], timeout: float) -> socket.socke
 
 def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
     try:
-        if tls.verify_mode != ssl.CERT_REQUIRED or not tls.check_hostname:
+        if not tls.check_hostname:  # which implies that certificates are verified at all
             raise NotReached("The TLS context does not verify the master and its host name.")
         return tls.wrap_socket(sock, server_hostname=host)
     except BaseException:

@@ -257,9 +257,10 @@ def test_tls_is_verified_and_makes_login_private(tls: tuple[ssl.SSLContext, ssl.
         assert client.call("status")["user"] == "service account"
         blind = ssl.create_default_context()
         blind.check_hostname = False
-        blind.verify_mode = ssl.CERT_NONE
-        with pytest.raises(ConnectionError, match="does not verify"):
-            rig.client(tls=blind)
+        for mode in (ssl.CERT_REQUIRED, ssl.CERT_NONE):
+            blind.verify_mode = mode
+            with pytest.raises(ConnectionError, match="does not verify"):
+                rig.client(tls=blind)
         with pytest.raises(ConnectionError, match="certificate verify failed"):
             rig.client(tls=ssl.create_default_context())
         with pytest.raises(ConnectionError):
