@@ -89,7 +89,7 @@ become() {
     umask "$usual_umask"
     exec 3<&- 5>&- 6>&-
     eval "$om_env"
-    [ -z "$group" ] || exec setsid "$@"
+    [ -z "$group" ] || exec "$setsid" "$@"
     exec "$@"
 }
 
@@ -161,7 +161,7 @@ group=''
 if [ "$om_kind" = put ]; then
     put_file >&5 2>&6 5>&- 6>&- &
 else
-    command -v setsid >/dev/null && group=-
+    setsid=$(command -v setsid) && group=-
     if [ "$om_stdin" = yes ]; then
         base64 -d <&3 5>&- 6>&- | (become "$@") >&5 2>&6 &
     else

@@ -276,6 +276,15 @@ def test_one_round_trip_takes_a_fraction_of_a_second(salt: SaltBackend, fleet: S
     assert sorted(times)[len(times) // 2] < 0.6
 
 
+def test_nothing_of_ours_stays_on_a_host(salt: SaltBackend, fleet: SaltFleet) -> None:
+    run(salt, Run("head -c 3000000 /dev/zero"), fleet.targets("web-01"))
+    run(salt, Script("cat", stdin="x" * 100000), fleet.targets("web-01"))
+    run(salt, Run("sleep 60", timeout=1), fleet.targets("web-01"))
+    look = "ls -d /tmp/omserver.* /dev/shm/omserver.* /run/omserver.* /var/tmp/omserver.*"
+    assert fleet.exec("web-01", ["sh", "-c", look]).stdout == b""
+    assert b"om_" not in processes(fleet, "web-01")
+
+
 def wait_until(condition: object, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -1,0 +1,101 @@
+"""Invented hosts, for tests of our own job engine. What works here says nothing about a real engine.
+
+The hosts live in a process of their own (``simfleet.py``), behind a Unix socket, so that a worker can die and
+find its work again. Settings: ``socket``, the path of that socket.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Any
+
+from ..contract.work import Answer
+from .base import Backend, ConnectionDown, Flight, Proof, Reachability, Target, no_output
+
+#: Seconds for one exchange with the process of the invented hosts.
+TIMEOUT = 2.0
+
+
+class SimBackend(Backend):
+    """One process of invented hosts."""
+
+    kind = "sim"
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(name, settings)
+        if not isinstance(settings.get("socket"), str):
+            raise ValueError(f"Connection {name}: socket must be the path of the invented hosts' socket.")
+        self._lines: dict[int, socket.socket] = {}
+
+    def probe(self) -> Reachability:
+        """Up when the process answers."""
+        try:
+            with closing(self._connect()):
+                return Reachability(True)
+        except ConnectionDown as down:
+            return Reachability(False, str(down))
+
+    def _dispatch(self, flight: Flight) -> None:
+        self._converse(flight, "run")
+
+    def _collect(self, flight: Flight) -> None:
+        self._converse(flight, "collect")
+
+    def _release(self, flight: Flight) -> None:
+        line = self._lines.pop(id(flight), None)
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def _silent(self, flight: Flight, host: Target) -> Answer:
+        return no_output("unreachable", "The invented host did not take the work.")
+
+    def _cancel(self, handle: str, hosts: Sequence[Target]) -> Mapping[str, Proof]:
+        names = {_sim_name(host): host.id for host in hosts}
+        with closing(self._connect()) as line, line.makefile("r") as replies:
+            _send(line, {"do": "cancel", "handle": handle, "hosts": list(names)})
+            proofs: dict[str, Proof] = json.loads(replies.readline() or "{}")
+        return {names[name]: proof for name, proof in proofs.items()}
+
+    def _converse(self, flight: Flight, order: str) -> None:
+        line = self._connect()
+        self._lines[id(flight)] = line
+        hosts = {_sim_name(host): host.id for host in flight.missing}
+        wanted = {"do": order, "handle": flight.handle, "hosts": list(hosts), "work": flight.work.to_wire()}
+        _send(line, wanted)
+        threading.Thread(target=_listen, args=(line, flight, hosts), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        line = socket.socket(socket.AF_UNIX)
+        line.settimeout(TIMEOUT)
+        try:
+            line.connect(self.settings["socket"])
+        except OSError as error:
+            line.close()
+            raise ConnectionDown(f"The process of the invented hosts does not answer: {error}.") from error
+        line.settimeout(None)
+        return line
+
+
+def _sim_name(host: Target) -> str:
+    return host.remote_id or host.name
+
+
+def _send(line: socket.socket, message: Mapping[str, Any]) -> None:
+    line.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _listen(line: socket.socket, flight: Flight, hosts: Mapping[str, str]) -> None:
+    """Feed *flight* until the process or the flight's end closes the line."""
+    with closing(line), suppress(OSError), line.makefile("r") as replies:
+        for reply in replies:
+            heard = json.loads(reply)
+            host_id = hosts.get(heard["host"], heard["host"])
+            if "answer" in heard:
+                flight.answer(host_id, Answer.from_wire(heard["answer"]))
+            else:
+                flight.reached(host_id, "the invented host took it")

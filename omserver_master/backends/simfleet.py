@@ -1,0 +1,147 @@
+"""The process of the invented hosts: ``python -m omserver_master.backends.simfleet SOCKET RULES [LEDGER]``.
+
+RULES is JSON, {"pattern of host names": {...}, ...}; the first that fits counts, a host that none fits is
+well. A rule may set: "seconds" until the answer (0.01), "rc" (0), "stdout" (the host's name), "stderr" and
+"ending":
+
+    answers   (where nothing else is said)
+    silent    takes the work and never answers
+    down      does not even take it
+    twice     answers, and once more with another return code
+    stranger  answers, and before that as a host that nobody asked
+
+LEDGER is a file that gets one line for each piece of work that a host takes: handle, host. It is the evidence
+that nothing ran twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..contract.work import Answer
+
+Rule = dict[str, Any]
+Key = tuple[str, str]
+
+
+class SimFleet:
+    """The invented hosts, what they were given, and what they answered."""
+
+    def __init__(self, rules: dict[str, Rule], ledger: Path | None) -> None:
+        self.rules = rules
+        self.ledger = ledger
+        self.running: dict[Key, asyncio.Task[None]] = {}
+        self.answers: dict[Key, list[dict[str, Any]]] = {}
+        self.changed = asyncio.Condition()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Obey one connection: one order each."""
+        line = await reader.readline()
+        with suppress(ConnectionError):
+            if line:
+                await self.obey(json.loads(line), writer)
+        writer.close()
+
+    async def obey(self, order: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """Run, collect or cancel."""
+        keys = [(order["handle"], host) for host in order["hosts"]]
+        if order["do"] == "cancel":
+            _say(writer, {key[1]: self.cancel(key) for key in keys})
+            return
+        for key in keys:
+            if order["do"] == "run":
+                self.take(key)
+            elif key not in self.running and key not in self.answers and self.ending(key) != "down":
+                never = Answer("not_started", reason="The invented host never got it.").to_wire()
+                _say(writer, {"host": key[1], "answer": never})
+        await self.tell(keys, writer)
+
+    def take(self, key: Key) -> None:
+        """A host takes its work, unless it is down."""
+        if self.ending(key) == "down":
+            return
+        if self.ledger is not None:
+            with self.ledger.open("a") as file:
+                file.write(f"{key[0]} {key[1]}\n")
+        self.running[key] = asyncio.ensure_future(self.work(key))
+
+    async def work(self, key: Key) -> None:
+        """A host works, and answers as its rule says."""
+        rule, host = self.rule(key), key[1]
+        await asyncio.sleep(rule.get("seconds", 0.01))
+        if self.ending(key) == "silent":
+            return
+        stdout = rule.get("stdout", f"{host}\n").encode()
+        rc = rule.get("rc", 0)
+        done = Answer("done", rc, stdout, rule.get("stderr", "").encode(), seconds=rule.get("seconds", 0.01))
+        answers = [{"host": host, "answer": done.to_wire()}]
+        if self.ending(key) == "twice":
+            answers.append({"host": host, "answer": Answer("done", rc + 1).to_wire()})
+        if self.ending(key) == "stranger":
+            answers.insert(0, {"host": "a stranger", "answer": done.to_wire()})
+        async with self.changed:
+            self.answers[key] = answers
+            self.changed.notify_all()
+
+    def cancel(self, key: Key) -> str:
+        """Stop one host's work."""
+        task = self.running.get(key)
+        if task is None:
+            return "not_started"
+        if key in self.answers:
+            return "unknown"
+        task.cancel()
+        return "stopped"
+
+    async def tell(self, keys: list[Key], writer: asyncio.StreamWriter) -> None:
+        """Tell of what these hosts took and answer, until all did or nobody listens."""
+        for key in keys:
+            if key in self.running:
+                _say(writer, {"host": key[1], "took": True})
+        left = list(keys)
+        while left and not writer.is_closing():
+            for key in [key for key in left if key in self.answers]:
+                left.remove(key)
+                for answer in self.answers[key]:
+                    _say(writer, answer)
+            await writer.drain()
+            async with self.changed:
+                if not any(key in self.answers for key in left):
+                    await _or_a_second(self.changed)
+
+    def rule(self, key: Key) -> Rule:
+        """The rule of a host."""
+        fitting = (rule for pattern, rule in self.rules.items() if fnmatch.fnmatch(key[1], pattern))
+        return next(fitting, {})
+
+    def ending(self, key: Key) -> str:
+        """How a host's work ends."""
+        return str(self.rule(key).get("ending", "answers"))
+
+
+async def _or_a_second(condition: asyncio.Condition) -> None:
+    try:
+        await asyncio.wait_for(condition.wait(), 1.0)
+    except TimeoutError:
+        return
+
+
+def _say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+    writer.write(json.dumps(message).encode() + b"\n")
+
+
+async def _main(path: str, rules: str, ledger: str = "") -> None:
+    fleet = SimFleet(json.loads(rules), Path(ledger) if ledger else None)
+    server = await asyncio.start_unix_server(fleet.serve, path, limit=16 * 1024 * 1024)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))
