@@ -29,8 +29,8 @@ def cli() -> None:
     """Run numbered modules on many hosts, and see what happened on each of them.
 
     Exit codes: 0 all ok, 1 some failed, 2 refused or wrong usage, 3 some unreachable, 4 some timed out,
-    5 some unknown, 6 cancelled, expired, interrupted or not started, 7 master not reached, 130 no longer watched.
-    Of several, the first of 5, 1, 4, 3, 6.
+    5 some unknown, 6 cancelled, expired, interrupted or not started, 7 master not reached, 130 no longer
+    watched. Of several, the first of 5, 1, 4, 3, 6.
     """
 
 

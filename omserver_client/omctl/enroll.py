@@ -11,7 +11,7 @@ from .profile import Profile, check_port, home, save_profile, write_private
 from .show import json_option, print_json
 
 
-@click.command()
+@click.command(short_help="Tell this machine where its master is.")
 @click.option("--host", required=True, help="The master's name or address.")
 @click.option("--port", default=11511, show_default=True, help="The master's port.")
 @click.option(

@@ -19,7 +19,7 @@ _LONGEST_PASSWORD = 1024
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @json_option
 def login(user: str | None, password_stdin: bool, as_json: bool) -> None:
-    """Log in; the session is kept in the data folder, readable by you alone."""
+    """Log in; only you can read the session kept."""
     user = user or _ask_user(password_stdin)
     password = _password(password_stdin)
     profile, _ = profile_and_login()

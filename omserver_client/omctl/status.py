@@ -11,7 +11,7 @@ from .show import json_option, print_json, print_table
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show whether the master, its workers and its connections are well."""
+    """Show whether master, workers and connections are well."""
     with master() as client:
         answer = client.status()
     if as_json:
