@@ -147,6 +147,8 @@ class WorkerProcess:
 
     def ask_to_stop(self) -> None:
         """Tell the process to end; does not wait."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         process = self._process
         if process is not None and process.poll() is None:

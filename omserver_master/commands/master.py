@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
 import signal
-import threading
+from collections.abc import Callable
 
 import click
 
@@ -21,14 +23,35 @@ def command() -> None:
     from ..service import Master  # loaded when it is needed: `omserver --help` stays fast
 
     logging.basicConfig(level=logging.INFO, format=LINE)
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    wait_for_signal = _listen_for(signal.SIGTERM, signal.SIGINT)
     try:
         settings = load_settings()
         with Master(settings) as running:
             click.echo(f"omserver_master listens at {settings.rpyc_host}:{running.server.port}", err=True)
-            stopped.wait()
+            wait_for_signal()
             click.echo("omserver_master is stopping", err=True)
     except OMServerError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _listen_for(*numbers: signal.Signals) -> Callable[[], None]:
+    """From now on these signals do nothing but end the wait that is answered.
+
+    The handler writes into a pipe: it takes no lock, so it can never meet one that is held.
+    """
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def handler(number: int, frame: object) -> None:
+        try:
+            os.write(tell, b"!")
+        except BlockingIOError:
+            return
+
+    for number in numbers:
+        signal.signal(number, handler)
+    return lambda: _readable(heard)
+
+
+def _readable(fd: int) -> None:
+    select.select([fd], [], [])

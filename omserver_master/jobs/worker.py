@@ -58,6 +58,7 @@ class Worker:
         self._pool = pool
         self._bell = bell
         self._parent = os.getppid()
+        self._stop_asked = False
         self._site_key: SiteKey = read_site_key(settings.site_key)
         self._roads = SiteRoads(engine)
         self._jobs: dict[int, ClaimedJob] = {}
@@ -71,7 +72,7 @@ class Worker:
             self._chore(HEARTBEAT, self._renew),
             self._chore(SWEEP, self._sweep),
         ]
-        while not self._stopped.is_set() and os.getppid() == self._parent:
+        while not self._stop_asked and os.getppid() == self._parent:
             if not self._claim_one():
                 self._rest()
         self._finish_orphaned()
@@ -81,8 +82,11 @@ class Worker:
         self._roads.close()
 
     def stop(self) -> None:
-        """End :meth:`run` soon. From any thread or a signal handler."""
-        self._stopped.set()
+        """End :meth:`run` within about a second. From any thread or a signal handler.
+
+        It only sets a flag: a handler that takes a lock can meet itself holding it.
+        """
+        self._stop_asked = True
 
     def announce(self) -> None:
         """Something was committed that others may wait for."""
@@ -175,7 +179,7 @@ class Worker:
 
     def _finish_orphaned(self) -> None:
         """The master is gone: end what was begun, and take nothing new."""
-        while self._running() and not self._stopped.is_set():
+        while self._running() and not self._stop_asked:
             self._free.wait(IDLE_LOOK)
             self._free.clear()
         self._stopped.set()

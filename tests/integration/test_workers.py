@@ -88,6 +88,19 @@ def test_a_stopped_master_says_what_it_does_not_know(lone: System) -> None:
         assert client.job(job)["counts"] == {"unknown": 2}
 
 
+def test_a_worker_that_is_told_to_stop_several_times_stops_all_the_same(lone: System) -> None:
+    for _ in range(5):
+        worker = worker_of(lone)
+        for _ in range(20):
+            worker.send_signal(signal.SIGTERM)
+        worker.wait(5)
+        deadline = time.monotonic() + 10
+        while not any("worker" in " ".join(c.cmdline()) for c in psutil.Process(lone.pid).children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)  # until it has set its own handlers
+
+
 def test_a_message_is_not_accepted_again_after_a_restart(lone: System) -> None:
     with lone.client() as client:
         first = client.submit("2001", {"word": "x"}, ["alpha"], key="the-same-key")["job"]["id"]
