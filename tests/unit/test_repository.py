@@ -108,6 +108,10 @@ def test_the_build_server_runs_the_command_that_the_readme_shows() -> None:
     assert "make test" in _text(ROOT / "README.md")
 
 
+def test_the_readme_has_no_gap_where_a_measured_time_belongs() -> None:
+    assert re.findall(r"\b[A-Z]+_[A-Z]+\b", _text(ROOT / "README.md")) == []
+
+
 def test_locked_packages_agree_between_the_sets() -> None:
     def pins(name: str) -> dict[str, str]:
         lines = re.findall(r"^([a-z0-9-]+)==(\S+)", _text(ROOT / "requirements" / name), re.MULTILINE)
