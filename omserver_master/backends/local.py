@@ -18,6 +18,10 @@ from .onhost import COMMAND, UnfitWork, most_bytes, pack, unpack
 GRACE = 5.0
 
 
+#: Seconds that a process gets to end after its last word.
+AFTERWARDS = 5.0
+
+
 class LocalBackend(Backend):
     """Every host of this connection is this machine. Nothing to set."""
 
@@ -101,7 +105,11 @@ def _converse(process: subprocess.Popen[bytes], stdin: bytes, work: Work) -> byt
         feed.write(stdin)
     with process.stdout as output:
         raw = output.read(most_bytes(work) + 1)
-    process.wait()
+    try:
+        process.wait(AFTERWARDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(AFTERWARDS)
     return raw
 
 

@@ -93,7 +93,7 @@ class Fleet:
                 self._keeper.wait(keeper.PATIENCE + 2)
             except subprocess.TimeoutExpired:
                 self._keeper.kill()
-                self._keeper.wait()
+                self._keeper.wait(5)
             self._keeper = None
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
@@ -126,7 +126,9 @@ class Fleet:
     def _hear_keeper(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         with process.stdout as lines:
-            self._ended += [line.split()[1] for line in lines if line.startswith("ended ")]
+            for line in lines:
+                if line.startswith("ended "):
+                    self._ended.append(line.split()[1])
 
     def _await_minions(self, deadline: float) -> None:
         backend = SaltBackend("demo", self.connection_settings)

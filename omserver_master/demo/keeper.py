@@ -55,7 +55,7 @@ class Keeper:
         if daemon is not None:
             family = [daemon.pid, *descendants(daemon.pid)]
             kill(family)
-            daemon.wait()
+            daemon.wait(10)
             bury(family)
         say(f"stopped {name}")
 
