@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from omserver_client.errors import BadRequest
+from omserver_client.errors import BadRequest, Unavailable
 from omserver_client.keyfile import Key, new_key, write_key
 
 from ..caller import CallerKey
 from ..store import keys as store
-from ..store.engine import read
+from ..store.engine import begin, read
 from ..store.grants import ROLES
 from ..store.sitekey import SiteKey
+
+#: The time of a key's last use is written at most this often, in seconds.
+_NOTE: Final = 600
 
 
 class KeyRing:
@@ -22,6 +28,7 @@ class KeyRing:
     def __init__(self, engine: Engine, site: SiteKey) -> None:
         self._engine = engine
         self._site = site
+        self._noted: dict[str, float] = {}
 
     def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
         """The key *kid* and what its holder may be, or None if it is unknown or revoked."""
@@ -29,8 +36,18 @@ class KeyRing:
             row = store.key_row(conn, kid.hex())
         if row is None or row["state"] != "active":
             return None
+        self._note_used(row["kid"])
         key = Key(row["name"], kid, self._site.open_client_key(row["secret"], row["kid"]))
         return key, CallerKey(row["kid"], row["name"], row["role_cap"], row["service_user_id"])
+
+    def _note_used(self, kid: str) -> None:
+        """Write down the use, now and then: a key that nobody uses should be revoked."""
+        now = time.monotonic()
+        if now - self._noted.get(kid, -_NOTE) < _NOTE:
+            return
+        self._noted[kid] = now
+        with suppress(Unavailable), begin(self._engine) as conn:
+            store.note_key_used(conn, kid)
 
 
 def create_key(

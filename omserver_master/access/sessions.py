@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
 
 from sqlalchemy import Connection, Engine, RowMapping
 
-from omserver_client.errors import LoginFailed, LoginRequired, SessionExpired
+from omserver_client.errors import LoginFailed, LoginRequired, SessionExpired, Unavailable
 
 from ..caller import Caller
 from ..store import clock, users
@@ -113,7 +114,7 @@ def _of_session(engine: Engine, token: str, caller: Caller) -> Person:
             raise LoginRequired("The account is disabled.")
         person = replace(load_person(conn, row), expires_at=session["expires_at"])
     if now - session["last_used"] > _TOUCH:
-        with begin(engine) as conn:
+        with suppress(Unavailable), begin(engine) as conn:  # who only looks may do so with a full disk too
             store.touch_session(conn, session["token_hash"])
     return effective(person, caller.key.role_cap)
 

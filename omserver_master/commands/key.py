@@ -59,10 +59,11 @@ def list_() -> None:
                 row["role_cap"],
                 row["service_user"] or "-",
                 _day(row["created"]),
+                _day(row["last_used"]),
             )
             for row in keys.list_keys(conn)
         ]
-    show_table(("NAME", "NUMBER", "STATE", "AT MOST", "SERVICE USER", "CREATED"), rows)
+    show_table(("NAME", "NUMBER", "STATE", "AT MOST", "SERVICE USER", "CREATED", "LAST USED"), rows)
 
 
 @command.command()
@@ -75,5 +76,7 @@ def revoke(name: str) -> None:
         note(conn, "key.revoke", name)
 
 
-def _day(seconds: float) -> str:
+def _day(seconds: float | None) -> str:
+    if seconds is None:
+        return "never"
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d")

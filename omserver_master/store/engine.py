@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import StaticPool
 
@@ -49,7 +49,7 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     )
     if kind != "postgresql":
         event.listen(engine, "connect", _more_patience)
-    return engine
+    return _discard_after_disk_errors(engine)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot do that now (down, locked for too long, disk full).
     """
-    with _understood(), engine.execution_options(**{sqlite.WRITES: True}).begin() as conn, _discarding(conn):
+    with _understood(), engine.execution_options(**{sqlite.WRITES: True}).begin() as conn:
         yield conn
 
 
@@ -70,7 +70,7 @@ def read(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot be read now.
     """
-    with _understood(), engine.connect() as conn, _discarding(conn):
+    with _understood(), engine.connect() as conn:
         yield conn
 
 
@@ -100,27 +100,29 @@ def _understood() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise Unavailable("The database is busy: no connection became free.") from error
-    except (DBAPIError, SQLAlchemyError) as error:
+    except SQLAlchemyError as error:
         failure = judge(error)
         if failure is Failure.OURS:
             raise
         raise Unavailable(failure.value) from error
 
 
-@contextmanager
-def _discarding(conn: Connection) -> Iterator[None]:
-    """After a full disk or a failed write, the connection is not used again."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        if judge(error) in (Failure.DISK_FULL, Failure.BROKEN_DISK):
-            conn.invalidate()
-        raise
-
-
 def _lost(error: Unavailable) -> bool:
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and judge(cause) is Failure.LOST
+
+
+def _discard_after_disk_errors(engine: Engine) -> Engine:
+    """Never use a connection again whose write, or commit, failed on the disk."""
+
+    @event.listens_for(engine, "handle_error")
+    def failed(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if error is not None and judge(error) in (Failure.DISK_FULL, Failure.BROKEN_DISK):
+            context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = False
+
+    return engine
 
 
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
@@ -132,7 +134,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
         arguments = {"timeout": LOCK_TIMEOUT}
         engine = create_engine(url, pool_size=pool_size, pool_timeout=POOL_TIMEOUT, connect_args=arguments)
     sqlite.prepare(engine, lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT)
-    return engine
+    return _discard_after_disk_errors(engine)
 
 
 def _more_patience(raw: Any, record: Any) -> None:

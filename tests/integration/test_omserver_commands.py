@@ -18,6 +18,7 @@ from omserver_master.commands import COMMANDS, main
 from omserver_master.settings import PREFIX
 from omserver_master.store import audit, schema, users
 from omserver_master.store.engine import begin, make_engine, read
+from tests import cheap_passwords
 from tests.ports import free_port
 
 Omserver = Callable[..., Result]
@@ -34,6 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "HOME": tmp_path / "home", "CONFIG": config, "MODULES_DIR": modules,
         "RPYC_PORT": free_port(), "WEB_PORT": free_port(),
     }  # fmt: skip
+    cheap_passwords.use(monkeypatch)
     for name, value in told.items():
         monkeypatch.setenv(PREFIX + name, str(value))
     return tmp_path / "home"

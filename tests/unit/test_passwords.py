@@ -30,6 +30,16 @@ def test_a_good_password_is_taken(password: str) -> None:
     passwords.refuse_weak("omadmin", password)
 
 
+def test_hashing_costs_64_mib_and_three_passes() -> None:
+    assert (passwords._HASHER.memory_cost, passwords._HASHER.time_cost) == (64 * 1024, 3)
+
+
+def test_only_two_passwords_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "QUEUE_TIMEOUT", 0.01)
+    with passwords._Turn(), passwords._Turn(), pytest.raises(TooMany):
+        passwords.matches(None, "anything")
+
+
 class Clock:
     """A clock that the test sets."""
 

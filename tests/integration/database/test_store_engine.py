@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import threading
 import time
@@ -148,8 +149,9 @@ def test_a_server_that_is_down_is_unavailable(kind: str) -> None:
 def test_a_server_that_says_nothing_is_not_waited_for_for_ever(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(engine._MARIADB, "read_timeout", 2)
-    monkeypatch.setitem(engine._POSTGRESQL, "connect_timeout", 2)
+    for options, name in ((engine._MARIADB, "read_timeout"), (engine._POSTGRESQL, "connect_timeout")):
+        assert options[name] == engine.CONNECT_TIMEOUT
+        monkeypatch.setitem(options, name, 2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"{kind}://u:p@127.0.0.1:{listener.getsockname()[1]}/d"
         start = time.monotonic()
@@ -205,6 +207,28 @@ def test_a_full_disk_is_unavailable_and_changes_nothing(file_engine: Engine) -> 
     with begin(file_engine) as conn:
         _add(conn, "after")
     assert _names(file_engine) == ["after"]
+    file_engine.dispose()
+
+
+def test_a_commit_that_the_disk_refuses_is_unavailable_and_changes_nothing(
+    file_engine: Engine, tmp_path: Path
+) -> None:
+    with begin(file_engine) as conn:
+        _add(conn, "before")
+        first = conn.connection.dbapi_connection
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    written = (tmp_path / "own.db-wal").stat().st_size
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (written + 100, limits[1]))
+        with pytest.raises(Unavailable, match="disk"):
+            transact(file_engine, lambda conn: _add(conn, "lost"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert _names(file_engine) == ["before"]
+    with begin(file_engine) as conn:
+        _add(conn, "after")
+        assert conn.connection.dbapi_connection is not first
+    assert _names(file_engine) == ["after", "before"]
     file_engine.dispose()
 
 
