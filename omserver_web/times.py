@@ -45,13 +45,19 @@ def lasted(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
+        return _("%(seconds)s s", seconds=f"{max(seconds, 0):.1f}")
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
-        return f"{rest} s"
+        return _("%(seconds)s s", seconds=rest)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return _minutes(minutes, rest)
+    return _("%(hours)s h %(minutes)s min", hours=minutes // 60, minutes=minutes % 60)
+
+
+def _minutes(minutes: int, seconds: int) -> str:
+    if not seconds:
+        return _("%(minutes)s min", minutes=minutes)
+    return _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=seconds)
 
 
 def amount(count: int | None) -> str:

@@ -22,6 +22,7 @@ COMMAND = "make frontend"
 COPIES = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
     "inter.woff2": "@fontsource-variable/inter/files/inter-latin-wght-normal.woff2",
+    "symbols.woff2": "@fontsource/noto-sans-symbols-2/files/noto-sans-symbols-2-symbols-400-normal.woff2",
     "mono.woff2": "@fontsource-variable/jetbrains-mono/files/jetbrains-mono-latin-wght-normal.woff2",
 }
 
