@@ -11,13 +11,13 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from omserver_master.backends.base import Backend
 from omserver_master.contract.work import Answer, work_from_wire
 
 from .board import Board, Ending, JobHost, Seat
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, Work, cancel, same_work, send
+from .ports import Code, Recorder, Roads
 from .states import job_end
 
 log = logging.getLogger(__name__)
@@ -30,51 +30,6 @@ LOOK_FOR_NEWS = 1.0
 CANCEL_LIMIT = 20.0
 #: Seconds that a module's timeout leaves for the way there and back.
 MARGIN = 5.0
-
-
-class Recorder(Protocol):
-    """Where a run writes what happened. Every method may raise :class:`~omserver_master.errors.LeaseLost`."""
-
-    def dispatched(self, group: Dispatched) -> None:
-        """Commit that these hosts are about to be given work. Returns only once it is durable."""
-
-    def not_sent(self, host_ids: Iterable[int]) -> None:
-        """Commit that these hosts were not given work after all."""
-
-    def ended(self, host_id: int, ending: Ending) -> None:
-        """Keep the ending of a host; durable after the next :meth:`flush`."""
-
-    def flush(self, *, force: bool = False) -> None:
-        """Commit what was kept when it is time to, or at once with *force*."""
-
-    def explain(self, reason: str) -> None:
-        """Commit the one line that says why the job waits, or ``""``."""
-
-    def news(self) -> bool:
-        """Whether somebody asked to cancel the job."""
-
-    def cancelling(self) -> None:
-        """Commit that the job is being cancelled."""
-
-    def finish(self, state: str, reason: str) -> None:
-        """Commit everything kept and the end of the job."""
-
-
-class Code(Protocol):
-    """The child process that runs the module's code for this job."""
-
-    def send(self, order: Mapping[str, Any]) -> None:
-        """Hand over a host's answer; what the code says to it comes into the inbox."""
-
-    def kill(self) -> None:
-        """End the code now."""
-
-
-class Roads(Protocol):
-    """The connections of this site."""
-
-    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
-        """The first connection of *host* whose control point is up, or the reason why none is."""
 
 
 class Wake:

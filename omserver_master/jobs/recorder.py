@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class DatabaseRecorder:
-    """The :class:`~.execution.Recorder` of one claim.
+    """The :class:`~.ports.Recorder` of one claim.
 
     Args:
         attempt: the claim's number; every write is refused once another worker has a higher one.
