@@ -10,6 +10,9 @@ from omserver_master.contract.work import Answer
 
 from .states import FINAL_HOST
 
+#: Characters of a reason; it is a line for people.
+LONGEST_REASON = 1000
+
 
 @dataclass(frozen=True)
 class JobHost:
@@ -44,18 +47,23 @@ class Ending:
     stderr_cut: int = 0
     late: bool = False
 
+    def __post_init__(self) -> None:
+        if self.state not in FINAL_HOST:
+            raise ValueError(f"{self.state!r} is no way to end.")
+        object.__setattr__(self, "reason", str(self.reason)[:LONGEST_REASON])
+
     @classmethod
     def of(cls, state: str, reason: str, answer: Answer | None, text: str = "") -> Ending:
-        """The end of a host from its module's verdict and its last answer; *text* replaces the output."""
+        """The end of a host from its module's verdict, what that says beside, and its last answer."""
         if answer is None:
             return cls(state, reason, stdout=text.encode())
         return cls(
             state,
-            reason or answer.reason,
+            reason or text or answer.reason,
             answer.rc,
-            text.encode() if text else answer.stdout,
+            answer.stdout,
             answer.stderr,
-            0 if text else answer.stdout_cut,
+            answer.stdout_cut,
             answer.stderr_cut,
             answer.late,
         )

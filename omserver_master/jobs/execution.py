@@ -18,7 +18,7 @@ from omserver_master.contract.work import Answer, work_from_wire
 from .board import Board, Ending, JobHost, Seat
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, Work, cancel, same_work, send
 from .ports import Code, Recorder, Roads
-from .states import job_end
+from .states import OPEN_HOST, job_end
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ LOOK_FOR_NEWS = 1.0
 CANCEL_LIMIT = 20.0
 #: Seconds that a module's timeout leaves for the way there and back.
 MARGIN = 5.0
+TOO_LATE = "Its time to start was over."
 
 
 class Wake:
@@ -80,7 +81,7 @@ class JobRun:
         self._look_again = 0.0
         self._look_for_news = 0.0
         self._cancel_until: float | None = None
-        self._stopping = False
+        self._stopping = self._interrupted = False
         self._explained = ""
 
     def wake(self) -> None:
@@ -98,7 +99,9 @@ class JobRun:
         Raises:
             LeaseLost: another worker has taken the job over; nothing more was written.
         """
-        if self._direct_code:
+        if self._is_too_late():
+            self._end_open("not_started", TOO_LATE)
+        elif self._direct_code:
             self._hand_over_to_code()
         while self.board.open():
             self._take_one()
@@ -140,7 +143,7 @@ class JobRun:
             if self._cancel_until is None and self._recorder.news():
                 self._cancel()
         if self._cancel_until is not None and now >= self._cancel_until:
-            self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
+            self._give_up_proving()
         if self._waiting and now >= self._look_again:
             self._dispatch_waiting()
 
@@ -153,6 +156,13 @@ class JobRun:
     # -- what module code says
 
     def _child_said(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._heed(message)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            log.warning("a module's code said %.200r: %r", message, error)
+            self._code_over("The module's code said something that is not understood.")
+
+    def _heed(self, message: Mapping[str, Any]) -> None:
         match message.get("say"):
             case "work":
                 self._take_work(message["items"])
@@ -168,7 +178,11 @@ class JobRun:
     def _take_work(self, items: Iterable[Mapping[str, Any]]) -> None:
         for item in items:
             seat = self.board.named(str(item["host"]))
-            if seat is not None and seat.state in ("pending", "dispatched"):
+            if seat is None or seat.state not in OPEN_HOST:
+                continue
+            if self._cancel_until is not None:
+                self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
+            else:
                 self._waiting.append((seat, work_from_wire(item["work"])))
         self._look_again = 0.0
 
@@ -210,9 +224,7 @@ class JobRun:
     # -- work to engines and back
 
     def _dispatch_waiting(self) -> None:
-        if self._cancel_until is not None:
-            self._waiting.clear()
-            return
+        self._drop_late_starts()
         ready, reasons = [], set()
         for seat, work in self._waiting:
             road = self._roads.choose(seat.host)
@@ -227,12 +239,20 @@ class JobRun:
             for work, seats in same_work(mine):
                 self._send(Group(work, connection_id, backend, seats, backend.new_handle()))
 
+    def _is_too_late(self) -> bool:
+        return self._clock() >= self._start_by
+
+    def _drop_late_starts(self) -> None:
+        """What was to begin, or to go on over a connection that is down, by a moment that is over, ends."""
+        if not self._is_too_late():
+            return
+        for seat, _ in self._waiting:
+            if not seat.sent or self._explained:
+                self._end_unfinished(seat, f"{TOO_LATE} {self._explained}".strip())
+        self._waiting = [(seat, work) for seat, work in self._waiting if seat.state in OPEN_HOST]
+
     def _explain_wait(self, reasons: set[str]) -> None:
         self._look_again = time.monotonic() + LOOK_AGAIN
-        if reasons and self._clock() >= self._start_by:
-            for seat, _ in self._waiting:
-                self._end_unfinished(seat, f"Its time to start is over: {sorted(reasons)[0]}")
-            self._waiting.clear()
         text = f"{sorted(reasons)[0]} {len(self._waiting)} host(s) wait." if reasons and self._waiting else ""
         if text != self._explained:
             self._explained = text
@@ -263,9 +283,8 @@ class JobRun:
             return
         if self._cancel_until is not None and answer.state != "done":
             return  # what the cancel proves about this host comes as Stopped
-        if self._cancel_until is not None:
-            state = "ok" if answer.rc == 0 else "cancelled"
-            self._end(seat, Ending.of(state, "" if state == "ok" else "Stopped by the cancel.", answer))
+        if self._cancel_until is not None and answer.rc != 0:
+            self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
         elif answer.state == "done":
             seat.answer = answer
             self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
@@ -281,17 +300,21 @@ class JobRun:
         for seat in self.board.open():
             if not seat.sent:
                 self._end(seat, Ending("not_started", "Cancelled before anything was sent to it."))
-            elif seat.answer is not None:
-                self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
-        open_handles = {seat.handle for seat in self.board.open()}
-        cancel([self._flying[handle] for handle in open_handles if handle in self._flying], self.inbox.put)
-        self._code.kill()
+        at_work = {seat.handle for seat in self.board.open() if seat.answer is None}
+        cancel([self._flying[handle] for handle in at_work if handle in self._flying], self.inbox.put)
         if self._direct_code:
+            self._code.kill()
             self._end_open("unknown", "Its code was stopped; what it had done on this host is not known.")
 
+    def _give_up_proving(self) -> None:
+        for seat in self.board.open():
+            if seat.answer is not None:
+                self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
+        self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
+
     def _stopped(self, seat: Seat, proof: str) -> None:
-        if seat.state != "dispatched":
-            return
+        if seat.state != "dispatched" or seat.answer is not None:
+            return  # it had answered before it was told to stop
         endings = {
             "stopped": Ending("cancelled", "Proved stopped on the host."),
             "not_started": Ending("not_started", "Cancelled before it began on the host."),
@@ -302,6 +325,7 @@ class JobRun:
 
     def _give_up_for_stop(self) -> None:
         for seat in self.board.open():
+            self._interrupted = True
             self._end_unfinished(seat, f"The worker was stopped meanwhile (handle {seat.handle or 'none'}).")
 
     # -- endings
@@ -311,16 +335,16 @@ class JobRun:
             self._end(seat, Ending(state, reason))
 
     def _end(self, seat: Seat, ending: Ending) -> None:
-        if seat.state not in ("pending", "dispatched"):
+        if seat.state not in OPEN_HOST:
             return
         seat.state = ending.state
         self._recorder.ended(seat.host.id, ending)
 
     def _finish(self) -> None:
         cancelled = self._cancel_until is not None
-        expired = self._clock() >= self._start_by and not any(s.sent for s in self.board.seats.values())
+        expired = self._is_too_late() and not any(s.sent for s in self.board.seats.values())
         counts = self.board.counts()
-        state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=self._stopping)
+        state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=self._interrupted)
         self._recorder.finish(state, "")
 
 

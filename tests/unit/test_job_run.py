@@ -191,7 +191,6 @@ def test_cancel_stops_what_runs_and_says_what_was_proved(recorder: FakeRecorder)
     run.wake()
     thread.join(10)
     assert recorder.states() == ["cancelled"] * 3
-    assert code.killed
     assert recorder.end == ("cancelled", "")
 
 
@@ -226,6 +225,48 @@ def test_code_that_acts_by_itself_is_noted_first_and_unknown_when_it_dies(record
     run.run()
     assert recorder.trail[0] == "dispatched (1, 2, 3)"
     assert recorder.states() == ["unknown"] * 3
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"say": "end", "host": "h1", "end": {"state": "splendid"}},
+        {"say": "end", "host": "h1"},
+        {"say": "work", "items": [{"host": "h1", "work": {"kind": "nonsense"}}]},
+        {"say": "direct", "results": 7},
+    ],
+)
+def test_code_that_talks_rubbish_ends_its_hosts_and_nothing_else(
+    recorder: FakeRecorder, message: dict[str, Any]
+) -> None:
+    run, _ = a_run(recorder, PlayedBackend(never))
+    run.inbox.put(ChildSaid(message))
+    run.run()
+    assert recorder.states() == ["not_started"] * 3
+    assert "not understood" in recorder.endings[1].reason
+
+
+def test_nothing_begins_after_its_time_to_start_although_the_way_is_open(recorder: FakeRecorder) -> None:
+    run, code = a_run(recorder, PlayedBackend(everybody(Answer("done", 0))), start_by=time.time() - 1)
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["not_started"] * 3
+    assert recorder.end == ("expired", "")
+    assert not recorder.trail
+
+
+def test_a_host_that_answered_before_the_cancel_keeps_its_own_end(recorder: FakeRecorder) -> None:
+    class Slow(FakeCode):
+        def send(self, order: Mapping[str, Any]) -> None:
+            recorder.cancel_asked = True
+            threading.Timer(1.5, super().send, [order]).start()
+
+    code = Slow()
+    run, _ = a_run(recorder, PlayedBackend(everybody(Answer("done", 0))), code)
+    code.start(run)
+    run.run()
+    assert "cancelling" in recorder.trail
+    assert recorder.states() == ["ok"] * 3
 
 
 def test_an_engine_that_breaks_leaves_unknown_hosts_with_a_reason(recorder: FakeRecorder) -> None:
