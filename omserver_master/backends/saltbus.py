@@ -94,6 +94,9 @@ class SaltBus:
         self._listeners[jid] = listener
         if self._thread is None or not self._thread.is_alive():
             self._start_listening()
+        if not self._listening.is_set() and (reason := self.why_down()):
+            self._listeners.pop(jid, None)
+            raise ConnectionDown(reason)
         if not self._listening.wait(2.0):
             self._listeners.pop(jid, None)
             raise ConnectionDown(self.why_down() or "The Salt master's event bus does not answer.")
@@ -265,17 +268,16 @@ class _Subscription:
         )
         if not self._bus.cpub:
             raise ConnectionDown("The Salt master's event bus does not answer.")
-        self._quiet_since = time.monotonic()
 
     def next_event(self) -> Any:
-        """The next event, or None after a second without any.
+        """The next event, or None after half a second without any.
 
         Raises:
             Exception: the stream is lost; Salt has several kinds.
         """
         asked = time.monotonic()
-        event = self._bus.get_event(wait=1, tag="salt/job/", full=True)
-        if event is None and time.monotonic() - asked < 0.5:
+        event = self._bus.get_event(wait=0.5, tag="salt/job/", full=True)
+        if event is None and time.monotonic() - asked < 0.2:
             # It came back at once with nothing: Salt's way to say that the stream is closed.
             raise ConnectionDown("The stream of events was closed.")
         return event

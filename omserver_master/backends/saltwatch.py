@@ -19,6 +19,8 @@ ASK_AT = (2.0, 5.0, 8.0)
 ASK_EVERY = 10.0
 #: Seconds without an answer to anything, after which a minion counts as not there.
 GIVE_UP_AFTER = 11.0
+#: The same, when the master was away meanwhile: minions take a while to find it again and to send anew.
+GIVE_UP_AFTER_RESTART = 45.0
 #: How often a minion may say that it runs no such job, before we stop waiting for its return.
 NOT_RUNNING_LIMIT = 3
 
@@ -37,12 +39,14 @@ class Watch:
         self._alive: set[str] = set()
         self._not_running: dict[str, int] = {}
         self._generation = bus.generation
-        self._down_since: float | None = None
+        self._master_is_down = False
+        self._patience = GIVE_UP_AFTER
 
     def look(self) -> None:
         """Ask when it is time to, and give up on those who never answer."""
         if self._generation != self.bus.generation:
             self._generation = self.bus.generation
+            self._patience = GIVE_UP_AFTER_RESTART
             self._read_cache()
         if time.monotonic() >= self._started + self._next_question():
             self._ask()
@@ -50,7 +54,7 @@ class Watch:
 
     def verdict(self, host: Target) -> Answer:
         """The answer for a host that is silent at the deadline."""
-        if self._down_since is not None:
+        if self._master_is_down:
             return no_output("unknown", "The Salt master went down while the job ran.")
         if self.doubt:
             return no_output("unknown", self.doubt)
@@ -79,12 +83,12 @@ class Watch:
             self.bus.listen(jid, self._hear)
             self._questions.append(jid)
             self.bus.publish(jid, "saltutil.find_job", {}, [self.flight.handle], sorted(self._missing()))
-            self._down_since = None
+            self._master_is_down = False
         except (ConnectionDown, MaybeSent) as down:
             log.info("%s: can't ask after the silent hosts: %s", self.flight.handle, down)
-            self._down_since = self._down_since or time.monotonic()
+            self._master_is_down = True
             # What was not asked proves nothing: start counting anew.
-            self._started, self._asked = time.monotonic(), 0
+            self._started, self._asked, self._patience = time.monotonic(), 0, GIVE_UP_AFTER_RESTART
 
     def _hear(self, minion: str, content: Mapping[str, Any]) -> None:
         host = self.hosts.get(minion)
@@ -98,11 +102,15 @@ class Watch:
             self._not_running[minion] = self._not_running.get(minion, 0) + 1
 
     def _give_up(self) -> None:
+        if self._master_is_down:
+            return
         silent_for = time.monotonic() - self._started
+        impatient = silent_for >= self._patience
         for minion, host in self._missing().items():
             if self._not_running.get(minion, 0) >= NOT_RUNNING_LIMIT:
-                self._lost(host)
-            elif minion not in self._alive and silent_for >= GIVE_UP_AFTER and self._down_since is None:
+                if impatient or self._patience == GIVE_UP_AFTER:
+                    self._lost(host)
+            elif minion not in self._alive and impatient:
                 seconds = f"{silent_for:.0f}"
                 reason = f"The minion {minion} does not answer the Salt master (asked for {seconds} s)."
                 self.flight.answer(host.id, no_output("unreachable", reason))

@@ -264,7 +264,7 @@ def test_a_master_restarted_in_mid_job_loses_no_answer(salt: SaltBackend, fleet:
     fleet.stop_master()
     fleet.start_master()
     reader.join(60)
-    assert ends["web-01"].stdout == b"web-01\n"
+    assert ends["web-01"].stdout == b"web-01\n", ends["web-01"]
 
 
 def test_one_round_trip_takes_a_fraction_of_a_second(salt: SaltBackend, fleet: SaltFleet) -> None:
