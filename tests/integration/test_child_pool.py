@@ -255,7 +255,11 @@ CONTAINED = [
     ("        yield 'ls'\n", "not Run, Script or Put"),
     ("        return 'fine'\n        yield\n", "steps() returned str"),
     ("        yield Run('sh -c', 'x')\n", "run the parameter as code"),
-    ("        with open('big', 'wb') as f: f.write(b'x' * (300 << 20))\n        yield\n", "Error"),
+    (
+        "        with open('big', 'wb') as f:\n            for _ in range(300): f.write(b'x' * (1 << 20))\n"
+        "        yield\n",
+        "File too large",
+    ),
 ]
 
 
@@ -287,27 +291,22 @@ def test_printing_100_mb_is_drained_and_a_little_of_it_kept(pool: ChildPool, pat
         assert child.log == ""
 
 
-def test_what_a_module_left_running_is_killed(pool: ChildPool, path: Path) -> None:
-    source = STEPS + (
-        "        import subprocess\n"
-        "        subprocess.Popen(['sleep', '98761'])\n"
-        "        subprocess.Popen(['sleep', '98762'], start_new_session=True)\n"
-        "        subprocess.run(['sh', '-c', 'setsid sleep 98763 & exit'])\n"
-        "        yield Run('true')\n"
-    )
-    assert run(pool, path, source)[-1] == {"say": "done"}
-    assert wait_until(lambda: not processes_with("sleep 9876"))
-
-
-def test_what_a_module_left_running_is_killed_even_if_it_ended_itself(pool: ChildPool, path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "last"), [("yield Run('true')", "done"), ("os._exit(0)\n        yield", "crashed")]
+)
+def test_what_a_module_left_running_is_killed_however_it_ended(
+    pool: ChildPool, path: Path, ending: str, last: str
+) -> None:
+    mark = f"sleep {time.time_ns() % 10**8 + 10**8}"
     source = STEPS + (
         "        import os, subprocess\n"
-        "        subprocess.Popen(['sleep', '98764'])\n"
-        "        subprocess.Popen(['sleep', '98765'], start_new_session=True)\n"
-        "        os._exit(0)\n        yield\n"
+        f"        subprocess.Popen('{mark}'.split())\n"
+        f"        subprocess.Popen('{mark}'.split(), start_new_session=True)\n"
+        f"        subprocess.run(['sh', '-c', 'setsid {mark} & exit'])\n"
+        f"        {ending}\n"
     )
-    assert run(pool, path, source)[-1]["say"] == "crashed"
-    assert wait_until(lambda: not processes_with("sleep 9876"))
+    assert run(pool, path, source)[-1]["say"] == last
+    assert wait_until(lambda: not processes_with(mark))
 
 
 def test_a_fork_does_not_speak_twice(pool: ChildPool, path: Path) -> None:
@@ -340,11 +339,14 @@ def test_no_setting_and_no_secret_of_ours_reaches_module_code(
     monkeypatch.setenv("OMSERVER_DATABASE_URL", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("PYTHONPATH", "/tmp/omserver-nowhere")
-    source = STEPS + "        import os, sys\n        return Ok(repr(dict(os.environ)) + repr(sys.path))\n"
+    source = (
+        STEPS + "        import os, sys\n        return Ok(f'{dict(os.environ)} {sys.path} {sys.flags}')\n"
+    )
     with ChildPool(1) as pool:
         end, _ = run(pool, path, source)
     assert "secret" not in end["end"]["text"]
     assert "nowhere" not in end["end"]["text"]
+    assert "isolated=1" in end["end"]["text"]
     assert set(re.findall(r"'(\w+)': ", end["end"]["text"])) <= {
         "PATH",
         "LANG",
@@ -475,10 +477,13 @@ def test_close_leaves_no_process_and_no_folder(path: Path) -> None:
     pool.close()
 
 
-def test_children_die_with_the_worker(tmp_path: Path) -> None:
-    code = "import os, time\nfrom omserver_master.registry.pool import ChildPool\npool = ChildPool(1)\n"
-    code += "with pool.child() as child:\n    print(child.pid, flush=True)\n"
-    code += "    time.sleep(0.5)\n    os.kill(os.getpid(), 9)\n"
+def test_children_die_with_the_worker_even_in_the_middle_of_a_loop(path: Path) -> None:
+    order = start_order(path, STEPS + "        while True: pass\n        yield\n")
+    code = (
+        "import os, time\nfrom omserver_master.registry.pool import ChildPool\npool = ChildPool(1)\n"
+        f"with pool.child() as child:\n    child.send({order!r})\n    time.sleep(1)\n"
+        "    print(child.pid, flush=True)\n    os.kill(os.getpid(), 9)\n"
+    )
     root = Path(__file__).resolve().parents[2]
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=20

@@ -251,6 +251,13 @@ def test_a_bad_parameter_is_refused_by_the_constructor() -> None:
         shell_module(n=Int(maximum=9), command="ls")("2001", "", ["10"])
 
 
+@pytest.mark.parametrize("name", ["../../setup.cfg", "/etc/passwd", "missing", "."])
+def test_a_module_reads_only_files_that_are_there_for_it(name: str) -> None:
+    handle = shell_module(command="ls", __module__=__name__)
+    with pytest.raises(FileNotFoundError, match="in files/ beside the module"):
+        handle("2001", "", []).file(name)
+
+
 def test_run_says_that_it_needs_a_job() -> None:
     with pytest.raises(RuntimeError, match="inside a job"):
         shell_module(command="ls")("2001", "", []).run()
