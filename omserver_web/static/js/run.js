@@ -3,6 +3,7 @@
 import { word } from "./words.js";
 import { say } from "./banner.js";
 
+const SENT = "omserver.sent";
 const pick = document.getElementById("pick");
 
 function pane() {
@@ -26,10 +27,27 @@ function placeErrors() {
   }
 }
 
+// Everything in the form that says what will run.
+function content(form) {
+  const fields = [...new FormData(form)].filter(([name]) => !["key", "csrf_token"].includes(name));
+  return JSON.stringify(fields);
+}
+
 function sendOnce(event) {
-  if (event.target !== pane()) return;
-  if (event.target.classList.contains("sent")) event.preventDefault();
-  event.target.classList.add("sent", "stale");
+  const form = event.target;
+  if (form !== pane()) return;
+  if (form.classList.contains("sent")) return event.preventDefault();
+  form.classList.add("sent", "stale");
+  sessionStorage.setItem(SENT, JSON.stringify({ content: content(form), key: form.elements.key.value }));
+}
+
+// Back from a job, and the button once more: the same form has the same key, so it leads to the same job.
+function comeBack() {
+  const form = pane();
+  form.classList.remove("sent", "stale");
+  const sent = JSON.parse(sessionStorage.getItem(SENT) ?? "null");
+  const [visit] = performance.getEntriesByType("navigation");
+  if (visit?.type === "back_forward" && form.elements.key && sent?.content === content(form)) form.elements.key.value = sent.key;
 }
 
 if (pick) {
@@ -41,8 +59,7 @@ if (pick) {
     if (!event.detail.successful && !event.detail.xhr?.getResponseHeader("HX-Redirect")) say(word("unchecked"));
     else say("");
   });
-  // Back from a job: the browser shows the old form, which may be sent again (and makes no second job).
-  addEventListener("pageshow", () => pane().classList.remove("sent", "stale"));
+  addEventListener("pageshow", comeBack);
   // Enter in a field checks; only the button runs.
   pick.addEventListener("submit", (event) => event.preventDefault());
 }
