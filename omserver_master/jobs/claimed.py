@@ -110,7 +110,7 @@ class ClaimedJob:
             "module": self._row["module"],
             "path": str(self._modules_dir / f"Mid_{self._row['module']}.py"),
             "sha256": self._row["module_sha256"],
-            "source": base64.b64encode(source.encode("utf-8", "surrogateescape")).decode(),
+            "source": base64.b64encode(source.encode()).decode(),
             "params": self._row["params"],
             "hosts": [
                 {"id": str(h.id), "name": h.name, "ip": h.ip, "os": h.os, "os_family": h.os_family}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import queue
-import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,9 +42,8 @@ class ModuleCode:
         """End the code now, with everything that it started. From any thread."""
         with self._lock:
             self._killed = True
-            if self._child is not None and self._child.alive:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._child.pid, signal.SIGKILL)
+            if self._child is not None:
+                self._child.stop()
         self._orders.put(None)
 
     def close(self) -> None:
@@ -71,6 +67,12 @@ class ModuleCode:
     def _take_turns(self, child: Child, order: Mapping[str, Any] | None, tell: Tell) -> None:
         while order is not None:
             child.send(dict(order))
+            while not self._orders.empty():
+                # All answers that are there go together: hosts that yield together go out together.
+                more = self._orders.get_nowait()
+                if more is None:
+                    return
+                child.send(dict(more))
             for message in child.receive(self._patience):
                 tell(message)
             if child.done:

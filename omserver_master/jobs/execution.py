@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from omserver_master.contract.work import Answer, work_from_wire
+from omserver_master.contract.work import ANSWER_STATES, Answer, work_from_wire
 
-from .board import Board, Ending, JobHost, Seat
+from .board import LONGEST_REASON, Board, Ending, JobHost, Seat
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, Work, cancel, same_work, send
 from .ports import Code, Recorder, Roads
 from .states import OPEN_HOST, job_end
@@ -30,6 +30,8 @@ LOOK_FOR_NEWS = 1.0
 CANCEL_LIMIT = 20.0
 #: Seconds that a module's timeout leaves for the way there and back.
 MARGIN = 5.0
+#: Seconds that a module's ``after`` may take.
+AFTER_LIMIT = 30.0
 TOO_LATE = "Its time to start was over."
 
 
@@ -82,7 +84,9 @@ class JobRun:
         self._look_for_news = 0.0
         self._cancel_until: float | None = None
         self._stopping = self._interrupted = False
-        self._explained = ""
+        self._explained = self._note = ""
+        self._owed: set[int] = set()
+        self._code_ended = False
 
     def wake(self) -> None:
         """Make the run look at the database now. From any thread."""
@@ -100,6 +104,7 @@ class JobRun:
             LeaseLost: another worker has taken the job over; nothing more was written.
         """
         if self._is_too_late():
+            self._end_code()
             self._end_open("not_started", TOO_LATE)
         elif self._direct_code:
             self._hand_over_to_code()
@@ -107,6 +112,7 @@ class JobRun:
             self._take_one()
             self._tick()
             self._recorder.flush()
+        self._let_code_end()
         self._finish()
 
     # -- one turn of the loop
@@ -147,6 +153,19 @@ class JobRun:
         if self._waiting and now >= self._look_again:
             self._dispatch_waiting()
 
+    def _let_code_end(self) -> None:
+        """All hosts have their ends: let the module's ``after`` see them, and keep what it notes."""
+        self._recorder.flush(force=True)
+        if self._code_ended or self._stopping or self._cancel_until is not None:
+            return
+        for host_id in list(self._owed):
+            seat = self.board.seats[host_id]
+            state = seat.state if seat.state in ANSWER_STATES else "not_started"
+            self._hand_answer(seat, Answer(state, reason="It ended without being asked."))
+        until = time.monotonic() + min(AFTER_LIMIT, self._timeout)
+        while not self._code_ended and not self._stopping and time.monotonic() < until:
+            self._take_one()
+
     def _hand_over_to_code(self) -> None:
         """The module's code acts by itself from now on: every host may be touched at any moment."""
         for seat in self.board.open():
@@ -160,6 +179,7 @@ class JobRun:
             self._heed(message)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             log.warning("a module's code said %.200r: %r", message, error)
+            self._end_code()
             self._code_over("The module's code said something that is not understood.")
 
     def _heed(self, message: Mapping[str, Any]) -> None:
@@ -172,13 +192,19 @@ class JobRun:
                 self._direct(message["results"])
             case "broken" | "crashed":
                 self._crashed(message)
+            case "note":
+                self._note = str(message["text"])[:LONGEST_REASON]
             case "done":
+                self._code_ended = True
                 self._code_over("The module ended without saying how this host ended.")
 
     def _take_work(self, items: Iterable[Mapping[str, Any]]) -> None:
         for item in items:
             seat = self.board.named(str(item["host"]))
-            if seat is None or seat.state not in OPEN_HOST:
+            if seat is None:
+                continue
+            self._owed.add(seat.host.id)
+            if seat.state not in OPEN_HOST:
                 continue
             if self._cancel_until is not None:
                 self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
@@ -200,6 +226,7 @@ class JobRun:
         if seat is not None:
             self._end_unfinished(seat, reason)
         else:
+            self._code_ended = True
             self._code_over(reason)
 
     def _direct(self, results: Iterable[Mapping[str, Any]]) -> None:
@@ -207,6 +234,10 @@ class JobRun:
             seat = self.board.named(str(result["host"]))
             if seat is not None:
                 self._end(seat, _direct_ending(result))
+
+    def _end_code(self) -> None:
+        self._code_ended = True
+        self._code.kill()
 
     def _code_over(self, reason: str) -> None:
         for seat in self.board.open():
@@ -287,9 +318,14 @@ class JobRun:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
         elif answer.state == "done":
             seat.answer = answer
-            self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
+            self._hand_answer(seat, answer)
         else:
             self._end(seat, Ending.of(answer.state, answer.reason, answer))
+            self._hand_answer(seat, answer)
+
+    def _hand_answer(self, seat: Seat, answer: Answer) -> None:
+        self._owed.discard(seat.host.id)
+        self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
 
     # -- cancel and stop
 
@@ -303,7 +339,7 @@ class JobRun:
         at_work = {seat.handle for seat in self.board.open() if seat.answer is None}
         cancel([self._flying[handle] for handle in at_work if handle in self._flying], self.inbox.put)
         if self._direct_code:
-            self._code.kill()
+            self._end_code()
             self._end_open("unknown", "Its code was stopped; what it had done on this host is not known.")
 
     def _give_up_proving(self) -> None:
@@ -345,7 +381,7 @@ class JobRun:
         expired = self._is_too_late() and not any(s.sent for s in self.board.seats.values())
         counts = self.board.counts()
         state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=self._interrupted)
-        self._recorder.finish(state, "")
+        self._recorder.finish(state, self._note)
 
 
 def _direct_ending(result: Mapping[str, Any]) -> Ending:

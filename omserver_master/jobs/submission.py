@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import (
     BadRequest,
+    BrokenModule,
     ConfirmationNeeded,
     Forbidden,
     IdempotencyConflict,
@@ -97,14 +98,30 @@ class Submitted:
     repeated: bool
 
 
-def plan(conn: Connection, rules: Rules, person: Person, wish: Wish) -> Plan:
+def usable_module(rules: Rules, wish: Wish) -> ModuleInfo:
+    """The module that is wished for. It may be described now, which takes a while: hold no lock meanwhile.
+
+    Raises:
+        UnknownModule: there is none.
+        BrokenModule: its file is broken.
+    """
+    module = rules.registry.load(wish.module)
+    module.check()
+    try:
+        module.source.decode()
+    except UnicodeDecodeError as error:
+        raise BrokenModule(
+            f"Mid_{module.id}.py is not UTF-8.", module=module.id, line=None, reason=str(error)
+        ) from error
+    return module
+
+
+def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: ModuleInfo) -> Plan:
     """Check a wish completely, without storing anything.
 
     Raises:
         Refused: the first thing that is wrong with it, as its own class.
     """
-    module = rules.registry.load(wish.module)
-    module.check()
     rows = _rows(conn, person, wish.named)
     _check_rights(conn, person, module.id, rows)
     params = module.read_params(wish.params)
@@ -126,9 +143,15 @@ def submit(
         Refused: as :func:`plan`.
     """
 
-    def work(conn: Connection) -> Submitted:
+    with store.read(engine) as conn:
         before = _before(conn, person, caller, wish, key)
-        return before or _insert(conn, rules, person, caller, wish, message_id, key)
+    if before is not None:
+        return before
+    module = usable_module(rules, wish)
+
+    def work(conn: Connection) -> Submitted:
+        found = plan(conn, rules, person, wish, module)
+        return _insert(conn, found, person, caller, wish, message_id, key)
 
     try:
         return store.transact(engine, work)
@@ -157,19 +180,18 @@ def _before(
 
 def _insert(
     conn: Connection,
-    rules: Rules,
+    found: Plan,
     person: Person,
     caller: Caller,
     wish: Wish,
     message_id: str,
     key: str | None,
 ) -> Submitted:
-    found = plan(conn, rules, person, wish)
     if found.confirm is not None and wish.confirm != found.confirm:
         text = f"This would run on {found.confirm} hosts; confirm the number."
         raise ConfirmationNeeded(text, number=found.confirm)
     module = found.module
-    modules.keep_version(conn, module.id, module.sha256, module.source.decode("utf-8", "surrogateescape"))
+    modules.keep_version(conn, module.id, module.sha256, module.source.decode())
     timeout = wish.timeout or math.ceil(module.timeout)
     start_before = time.time() + (wish.start_before or START_BEFORE)
     row = {

@@ -97,8 +97,10 @@ class Events(JobId):
 @operation("job.preview", role="operator")
 def preview(context: Context, args: Wanted) -> dict[str, Any]:
     """What exactly would run where; nothing is stored and nothing is sent."""
+    rules, wish = context.site.rules, args.wish()
+    module = submission.usable_module(rules, wish)
     with store.read(context.site.engine) as conn:
-        found = submission.plan(conn, context.site.rules, context.who, args.wish())
+        found = submission.plan(conn, rules, context.who, wish, module)
     return views.plan(found)
 
 

@@ -161,6 +161,12 @@ def test_a_module_of_2014_gets_its_words_and_answers_by_host(admin: Client) -> N
     assert {row["connection"] for row in rows} == {"direct"}
 
 
+def test_what_a_module_says_after_all_hosts_is_kept_with_the_job(admin: Client) -> None:
+    job = run(admin, "2019", ["alpha", "beta"])
+    assert job["counts"] == {"ok": 1, "failed": 1}
+    assert "look at beta" in job["reason"]
+
+
 def test_a_job_goes_on_when_its_caller_is_gone(site: System, admin: Client) -> None:
     with site.client() as caller:
         job = caller.submit("2002", {"seconds": "1"}, ["alpha"])["job"]["id"]

@@ -58,6 +58,7 @@ class FakeCode:
     def __init__(self) -> None:
         self.run: JobRun | None = None
         self.killed = False
+        self.answered: set[str] = set()
 
     def start(self, run: JobRun) -> None:
         self.run = run
@@ -69,6 +70,10 @@ class FakeCode:
         state = "ok" if order["answer"]["rc"] == 0 else "failed"
         end = {"say": "end", "host": order["host"], "end": {"state": state, "reason": "", "text": ""}}
         self.run.inbox.put(ChildSaid(end))
+        self.answered.add(order["host"])
+        if len(self.answered) == len(HOSTS):
+            self.run.inbox.put(ChildSaid({"say": "note", "text": "after() saw all of it"}))
+            self.run.inbox.put(ChildSaid({"say": "done"}))
 
     def kill(self) -> None:
         self.killed = True
@@ -128,7 +133,7 @@ def test_every_host_gets_one_ending_and_the_job_succeeds(recorder: FakeRecorder)
     code.start(run)
     run.run()
     assert recorder.states() == ["ok"] * 3
-    assert recorder.end == ("succeeded", "")
+    assert recorder.end == ("succeeded", "after() saw all of it")
     assert recorder.trail[0] == "dispatched (1, 2, 3)"
 
 
@@ -139,7 +144,7 @@ def test_equal_work_goes_out_as_one_dispatch_and_a_bad_return_code_fails_the_hos
     code.start(run)
     run.run()
     assert recorder.states() == ["failed"] * 3
-    assert recorder.end == ("failed", "")
+    assert recorder.end == ("failed", "after() saw all of it")
     assert len([line for line in recorder.trail if line.startswith("dispatched")]) == 1
     assert recorder.endings[1].stderr == b"no"
 
