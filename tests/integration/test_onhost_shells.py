@@ -67,6 +67,11 @@ def test_what_is_cut_off_is_counted(shell: list[str], size: int) -> None:
     assert (len(answer.stderr), answer.stderr_cut) == (min(size, 1000), max(0, size - 1000))
 
 
+def test_a_short_output_is_cut_too(shell: list[str]) -> None:
+    answer = go(shell, Run("head -c 150 /dev/zero", output=100))
+    assert (len(answer.stdout), answer.stdout_cut) == (100, 50)
+
+
 def test_what_hangs_is_stopped_with_all_its_children(shell: list[str]) -> None:
     began = time.monotonic()
     answer = go(shell, Run("echo begun; sh -c 'trap \"\" TERM; sleep 4801' & sleep 4801"), seconds=1)
