@@ -41,6 +41,7 @@ ICONS = (
     "plug-connected-x",
     "refresh",
     "repeat",
+    "repeat-off",
     "search",
     "send",
     "server-2",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Blueprint, render_template, request
 
 from .master import ask
@@ -26,10 +29,18 @@ def show(id: str):
 
     :raise 404: there is no such module.
     """
-    return render_template("modules/show.html", module=ask("modules.show", module=id))
+    module = ask("modules.show", module=id)
+    return render_template("modules/show.html", module=module, doc=_more_words(module))
 
 
-def matches(module, search: str) -> bool:
+def _more_words(module: Mapping[str, Any]) -> str:
+    """What the file says of itself, where that is more than its title and caption."""
+    doc = module.get("doc") or ""
+    said = f"{module['title']} {module['caption']}".split()
+    return "" if doc.split() == said or doc.split() == module["title"].split() else doc
+
+
+def matches(module: Mapping[str, Any], search: str) -> bool:
     """Whether every word of *search* is somewhere in the number, titles or caption of *module*."""
     text = f"{module['id']} {module['title']} {module['title_zh']} {local(module, 'caption')}".lower()
     return all(word in text for word in search.lower().split())

@@ -78,7 +78,7 @@ def connection_state(name: str) -> State:
 REPEATS = {
     "read_only": (_l("read only"), "eye", "grey", _l("Changes nothing; may be repeated at any time.")),
     "idempotent": (_l("repeatable"), "repeat", "grey", _l("A repeat leaves the host as it is.")),
-    "once": (_l("once"), "alert-triangle", "amber", _l("Never repeated by itself: a repeat does it again.")),
+    "once": (_l("once"), "repeat-off", "amber", _l("Never repeated by itself: a repeat does it again.")),
 }
 
 RISKS = {

@@ -11,3 +11,8 @@ document.addEventListener("click", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-send]")) event.target.form.requestSubmit();
 });
+
+// A list that renews itself waits while somebody goes through it by keyboard.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.target.id === "job-list" && event.target.querySelector("tr:focus, a:focus")) event.detail.shouldSwap = false;
+});
