@@ -75,6 +75,7 @@ class Flight:
         self.hosts = {host.id: host for host in hosts}
         self._missing = dict(self.hosts)
         self._reached: dict[str, str] = {}
+        self._first: dict[str, int] = {}
         self._heard: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
 
     def answer(self, host_id: str, answer: Answer) -> None:
@@ -114,16 +115,18 @@ class Flight:
             except queue.Empty:
                 return None
             if self._missing.pop(host_id, None) is not None:
+                self._first[host_id] = hash(answer)
                 return host_id, answer
-            log_dropped(self, host_id)
+            self._drop(host_id, answer)
 
-
-def log_dropped(flight: Flight, host_id: str) -> None:
-    """Note an answer that nobody gets: of a host that was not asked, or not the host's first."""
-    if host_id in flight.hosts:
-        log.info("%s: host %s answered again; the first answer stands", flight.handle, host_id)
-    else:
-        log.warning("%s: host %r answered and was never asked; dropped", flight.handle, host_id)
+    def _drop(self, host_id: str, answer: Answer) -> None:
+        """Note an answer that nobody gets: of a host that was not asked, or not the host's first."""
+        if host_id not in self.hosts:
+            log.warning("%s: host %r answered and was never asked; dropped", self.handle, host_id)
+        elif self._first.get(host_id) == hash(answer):
+            log.info("%s: host %s gave its answer again", self.handle, host_id)
+        else:
+            log.warning("%s: host %s gave another answer; the first one stands", self.handle, host_id)
 
 
 class Backend(ABC):

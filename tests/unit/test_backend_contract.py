@@ -46,13 +46,14 @@ def test_each_host_gets_one_answer_as_it_comes() -> None:
     ]
 
 
-def test_the_first_answer_of_a_host_stands() -> None:
+def test_the_first_answer_of_a_host_stands(caplog: pytest.LogCaptureFixture) -> None:
     def twice(flight: Flight) -> None:
-        for rc in (0, 1):
-            for host in "123":
+        for host in "123":
+            for rc in (0, 1):
                 flight.answer(host, Answer("done", rc))
 
     assert [(host, answer.rc) for host, answer in run(twice)] == [("1", 0), ("2", 0), ("3", 0)]
+    assert "host 1 gave another answer" in caplog.text
 
 
 def test_a_host_that_nobody_asked_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
