@@ -20,6 +20,8 @@ COMMANDS = {
     "web": "Run the web console.",
     "user": "Add people, say what they may do, give them a new password.",
     "key": "Make, list and revoke the keys of programs that call the master.",
+    "connection": "Add, list and try the ways to hosts.",
+    "host": "Add and list the hosts that modules run on.",
     "tls": "Make a private certificate authority, for callers on other machines.",
     "db": "Bring the database to this version, fill it, check it.",
     "audit": "Verify the chain of audit rows.",

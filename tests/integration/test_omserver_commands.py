@@ -293,3 +293,30 @@ def test_a_published_secret_stops_every_command(omserver: Omserver, monkeypatch:
     monkeypatch.setenv(PREFIX + "SECRET_KEY", next(iter(PUBLISHED_SECRETS)))
     for words in (["db", "upgrade"], ["user", "list"], ["doctor"]):
         assert "published in 2014" in omserver(*words, code=1).output
+
+
+def test_a_connection_and_a_host_are_added_and_listed(omserver: Omserver, site: Engine) -> None:
+    assert "answers" in omserver("connection", "add", "here", "--kind", "local").output
+    omserver(
+        "host", "add", "web-01", "--connection", "here", "--remote-id", "WEB-01", "--inner-ip", "10.0.0.11"
+    )
+    assert "10.0.0.11" in omserver("host", "list", "--search", "web").output
+    assert "local" in omserver("connection", "list").output
+    assert "answers" in omserver("connection", "try", "here").output
+    assert _actions(site)[-2:] == ["connection.add", "host.add"]
+
+
+def test_what_makes_no_sense_as_a_connection_or_a_host_adds_nothing(omserver: Omserver, site: Engine) -> None:
+    before = _actions(site)
+    omserver("connection", "add", "x", "--kind", "carrier-pigeon", code=2)
+    omserver("connection", "add", "x", "--kind", "local", "--set", "nonsense", code=2)
+    omserver("connection", "try", "x", code=2)
+    assert "no connection" in omserver("host", "add", "web-01", "--connection", "x", code=2).output
+    assert _actions(site) == before
+
+
+def test_a_control_point_that_is_down_is_said_at_once(
+    omserver: Omserver, site: Engine, tmp_path: Path
+) -> None:
+    done = omserver("connection", "add", "dc1", "--kind", "salt", "--set", f"config_dir={tmp_path}", code=1)
+    assert "does not answer" in done.output

@@ -1,0 +1,69 @@
+"""`omserver host`: the hosts that modules run on."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy import RowMapping
+
+from omserver_client.errors import BadRequest
+
+from ..store import connections, hosts
+from ..store.engine import begin, read
+from .localsite import note, open_site, show_table
+
+
+@click.group()
+def command() -> None:
+    """Add and list hosts."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--connection", required=True, metavar="NAME", help="The way to it: `omserver connection`.")
+@click.option(
+    "--remote-id", metavar="ID", help="What the engine calls it (a Salt minion id); default: its name."
+)
+@click.option("--inner-ip", default="", help="Its inner address.")
+@click.option("--outer-ip", default="", help="Its outer address.")
+@click.option("--os", "os_name", default="", help="Its operating system, in words.")
+@click.option("--os-family", default="", metavar="debian|redhat|...", help="For modules that differ by it.")
+@click.option("--categ", default="Linux.Web", show_default=True, help="Function category; added if need be.")
+@click.option("--app", default="www.domain.com", show_default=True, help="Application category in it.")
+def add(
+    name: str,
+    connection: str,
+    remote_id: str | None,
+    inner_ip: str,
+    outer_ip: str,
+    os_name: str,
+    os_family: str,
+    categ: str,
+    app: str,
+) -> None:
+    """Add the host NAME."""
+    with begin(open_site().engine) as conn:
+        way = connections.connection_by_name(conn, connection)
+        if way is None:
+            raise BadRequest(f"There is no connection {connection!r}.", field="connection")
+        place = hosts.add_app(conn, hosts.add_category(conn, categ), app)
+        host = hosts.add_host(conn, name, wip=outer_ip, lip=inner_ip, os=os_name, app_id=place)
+        if os_family:
+            hosts.set_facts(conn, host, {"os_family": os_family})
+        connections.link_host(conn, host, way["id"], remote_id or name)
+        note(conn, "host.add", name, f"connection {connection}, id there {remote_id or name}")
+
+
+@command.command("list")
+@click.option("--search", default="", help="Part of a name or an address.")
+def list_(search: str) -> None:
+    """List hosts by name."""
+    with read(open_site().engine) as conn:
+        found, _ = hosts.list_hosts(conn, search=search, limit=100_000)
+    show_table(
+        ("HOST", "ADDRESS", "FUNCTION", "APPLICATION", "CONNECTION", "STATE"), [_line(h) for h in found]
+    )
+
+
+def _line(host: RowMapping) -> tuple[object, ...]:
+    address = host["lip"] or host["wip"] or "-"
+    return host["name"], address, host["categ"], host["app"], host["connection"] or "-", host["state"]
