@@ -25,6 +25,8 @@ IDLE: Final = 30 * 60
 ABSOLUTE: Final = 12 * 3600
 #: The time of the last use is written at most this often, in seconds.
 _TOUCH: Final = 60
+#: Seconds that an ended session can still be told from one that never was.
+_KEPT: Final = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def open_session(conn: Connection, user_id: int, key_kid: str, idle_seconds: int
     """Open a session for somebody whose login was good; it is bound to the client key *key_kid*."""
     token = secrets.token_urlsafe(32)
     users.note_login(conn, user_id)
+    store.forget_ended(conn, clock.now(conn) - _KEPT)
     ends = store.add_session(
         conn, hash_token(token), user_id, key_kid, idle_seconds=idle_seconds, absolute_seconds=ABSOLUTE
     )

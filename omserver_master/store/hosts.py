@@ -54,11 +54,6 @@ def add_host(
     return int(key[0])
 
 
-def host_by_id(conn: Connection, host_id: int, scope: Scope = None) -> RowMapping | None:
-    """One host; None if there is none, or none in *scope*."""
-    return next(iter(hosts_by_id(conn, [host_id], scope).values()), None)
-
-
 def hosts_by_id(conn: Connection, ids: Sequence[int], scope: Scope = None) -> dict[int, RowMapping]:
     """Those hosts of *ids* that there are (in *scope*), by id."""
     found: dict[int, RowMapping] = {}

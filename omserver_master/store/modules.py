@@ -1,12 +1,12 @@
-"""Versions of module files that jobs ran, and the original's list of modules."""
+"""Versions of module files that jobs ran."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from . import clock
-from .schema import module_list, module_versions
+from .schema import module_versions
 
 
 def keep_version(conn: Connection, module: str, sha256: str, source: str) -> None:
@@ -25,8 +25,3 @@ def source_of(conn: Connection, module: str, sha256: str) -> str | None:
     """The source kept under that hash, if there is one."""
     this = module_versions.c.module == module, module_versions.c.sha256 == sha256
     return conn.execute(select(module_versions.c.source).where(*this)).scalar()
-
-
-def listed_modules(conn: Connection) -> list[RowMapping]:
-    """The rows of the original's module_list by id."""
-    return list(conn.execute(select(module_list).order_by(module_list.c.ID)).mappings())

@@ -157,6 +157,17 @@ def test_a_used_session_does_not_become_idle(engine: Engine, alice: int) -> None
         assert conn.execute(select(schema.sessions.c.last_used)).scalar_one() > time.time() - 60
 
 
+def test_sessions_that_ended_long_ago_are_forgotten_at_a_login(engine: Engine, alice: int) -> None:
+    for days in (1, 8):
+        _session(engine, alice)
+        with begin(engine) as conn:
+            newest = schema.sessions.c.expires_at > time.time()
+            conn.execute(update(schema.sessions).where(newest).values(expires_at=time.time() - days * 86400))
+    _session(engine, alice)
+    with read(engine) as conn:
+        assert len(conn.execute(select(schema.sessions)).all()) == 2
+
+
 @pytest.mark.parametrize("token", ["", "x" * 43, "\ud800", "0" * 64])
 def test_an_invented_token_is_nobodys(engine: Engine, alice: int, token: str) -> None:
     _session(engine, alice)
