@@ -36,7 +36,7 @@ from ..contract.hosts import Host, write_hosts
 from ..contract.module import Module
 from .channel import Channel, Closed, Message
 from .driving import Driver, Stopped
-from .loading import Broken, blame, check_hash, describe, forget, load
+from .loading import Broken, blame, check_hash, describe, forget, load, refuse_vanished
 from .oldstyle import normalise
 
 _PR_SET_PDEATHSIG = 1
@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> None:
     """Serve orders until the worker closes the channel."""
     fd, parent, memory = map(int, arguments)
     _confine(parent, memory)
+    refuse_vanished()
     with contextlib.suppress(Closed):
         _serve(Channel(fd))
 

@@ -53,6 +53,11 @@ class _Refusing(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
+def refuse_vanished() -> None:
+    """From now on nothing in this process imports what is not for modules: for a process of its own."""
+    sys.meta_path.insert(0, _Refusing())
+
+
 class _Source(importlib.abc.ExecutionLoader):
     """Runs exactly the bytes whose hash was checked, not what the file may hold by now."""
 
@@ -84,8 +89,6 @@ def load(path: str, source: bytes) -> type[Any]:
         Broken: the code cannot be run, or there is no such class.
     """
     sys.modules["Public_lib"] = public_lib()
-    if not any(isinstance(finder, _Refusing) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Refusing())
     name = Path(path).stem
     loader = _Source(path, source)
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
