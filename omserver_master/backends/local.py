@@ -116,8 +116,8 @@ def _converse(process: subprocess.Popen[bytes], stdin: bytes, work: Work) -> byt
 def _stop(process: subprocess.Popen[bytes]) -> Proof:
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE)
-        return "stopped"
+        # 0: it had come to its own end already, and its answer is on the way.
+        return "unknown" if process.wait(GRACE) == 0 else "stopped"
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
