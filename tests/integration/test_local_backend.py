@@ -12,6 +12,7 @@ import pytest
 from omserver_master.backends import Target, make_backend
 from omserver_master.backends.base import Backend
 from omserver_master.contract.work import Answer, Put, Run, Script
+from tests.naps import nap
 
 HERE = [Target("7", "here")]
 
@@ -43,10 +44,10 @@ def test_a_command_a_script_and_a_file(local: Backend, tmp_path_factory: pytest.
 
 def test_a_command_that_hangs_is_timed_out_before_the_deadline_and_gone(local: Backend) -> None:
     began = time.monotonic()
-    answer = run(local, Run("echo begun; sleep 4901"), seconds=3)
+    answer = run(local, Run(f"echo begun; {nap('4901')}"), seconds=3)
     assert (answer.state, answer.stdout) == ("timed_out", b"begun\n")
     assert time.monotonic() - began < 3.5
-    assert b"sleep 4901" not in subprocess.run(["ps", "axww"], capture_output=True).stdout
+    assert nap("4901").encode() not in subprocess.run(["ps", "axww"], capture_output=True).stdout
 
 
 def test_100_megabytes_are_counted_and_thrown_away(local: Backend) -> None:
@@ -58,15 +59,15 @@ def test_cancel_stops_the_process_group_and_proves_it(local: Backend) -> None:
     ends: list[tuple[str, Answer]] = []
     handle, deadline = local.new_handle(), time.monotonic() + 60
     reader = threading.Thread(
-        target=lambda: ends.extend(local.run(Run("sleep 4902 & sleep 4902"), HERE, handle, deadline))
+        target=lambda: ends.extend(local.run(Run(f"{nap('4902')} & {nap('4902')}"), HERE, handle, deadline))
     )
     reader.start()
-    while b"sleep 4902" not in subprocess.run(["ps", "axww"], capture_output=True).stdout:
+    while nap("4902").encode() not in subprocess.run(["ps", "axww"], capture_output=True).stdout:
         time.sleep(0.05)
     assert local.cancel(handle, HERE) == {"7": "stopped"}
     reader.join(5)
     assert [answer.state for _, answer in ends] == ["unknown"]
-    assert b"sleep 4902" not in subprocess.run(["ps", "axww"], capture_output=True).stdout
+    assert nap("4902").encode() not in subprocess.run(["ps", "axww"], capture_output=True).stdout
 
 
 def test_many_jobs_at_once_do_not_mix(local: Backend) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from omserver_master.backends.onhost import COMMAND, pack, unpack
 from omserver_master.contract.work import Answer, Put, Run, Script, Work
+from tests.naps import nap
 from tests.nasty import NASTY_WORDS
 
 SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
@@ -74,10 +75,10 @@ def test_a_short_output_is_cut_too(shell: list[str]) -> None:
 
 def test_what_hangs_is_stopped_with_all_its_children(shell: list[str]) -> None:
     began = time.monotonic()
-    answer = go(shell, Run("echo begun; sh -c 'trap \"\" TERM; sleep 4801' & sleep 4801"), seconds=1)
+    answer = go(shell, Run(f"echo begun; sh -c 'trap \"\" TERM; {nap('4801')}' & {nap('4801')}"), seconds=1)
     assert (answer.state, answer.rc, answer.stdout) == ("timed_out", None, b"begun\n")
     assert time.monotonic() - began < 8
-    assert b"sleep 4801" not in subprocess.run(["ps", "axww"], capture_output=True).stdout
+    assert nap("4801").encode() not in subprocess.run(["ps", "axww"], capture_output=True).stdout
 
 
 def test_what_goes_on_in_the_background_is_not_waited_for(shell: list[str]) -> None:
