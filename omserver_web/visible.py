@@ -13,10 +13,13 @@ from markupsafe import Markup, escape
 
 #: A terminal's control sequence: shown as one piece, so that what is around it stays readable.
 _SEQUENCE = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)"
-#: Control characters except tab and line feed; those that turn, join, hide or tag text; bytes not UTF-8.
+#: Control characters except tab and line feed; bytes that are not UTF-8; whatever turns, joins, hides or tags
+#: text (all that Unicode calls "format", and some that are blank).
 _SINGLE = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u3164\ufeff\ufff9-\ufffc\U000e0000-\U000e0fff\udc80-\udcff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff"
+    "\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _HIDDEN = re.compile(f"{_SEQUENCE}|{_SINGLE}")
 

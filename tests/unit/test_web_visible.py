@@ -48,6 +48,14 @@ def test_no_byte_can_become_markup_or_stay_hidden(printed: bytes) -> None:
     assert set(hidden) <= {"\t", "\n"}
 
 
+def test_no_character_that_unicode_calls_control_or_format_stays_hidden() -> None:
+    hiding = [
+        chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")
+    ]
+    shown = [letter for letter in hiding if "ctl" in visible(letter.encode())]
+    assert set(hiding) - set(shown) == {"\t", "\n"}
+
+
 @given(st.text(max_size=200))
 def test_a_line_of_text_is_treated_the_same(text: str) -> None:
     assert plain(text) == visible(text.encode())
