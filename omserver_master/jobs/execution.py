@@ -16,14 +16,13 @@ from typing import Any
 from omserver_master.contract.work import ANSWER_STATES, Answer, work_from_wire
 
 from .board import LONGEST_REASON, Board, Ending, JobHost, Seat
-from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, Work, cancel, same_work, send
+from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, cancel, send
+from .outbox import Outbox
 from .ports import Code, Recorder, Roads
 from .states import OPEN_HOST, job_end
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at a connection whose control point is down.
-LOOK_AGAIN = 2.0
 #: Seconds between two looks at the database for a cancel, when no bell rang.
 LOOK_FOR_NEWS = 1.0
 #: Seconds that a cancel may take until what is still open is called unknown.
@@ -71,7 +70,6 @@ class JobRun:
         self.inbox: Inbox = queue.Queue()
         self.board = Board.of(hosts)
         self._code = code
-        self._roads = roads
         self._recorder = recorder
         self._timeout = timeout
         self._direct_code = direct
@@ -79,12 +77,11 @@ class JobRun:
         self._clock = clock
         self._deadlines: dict[int, float] = {}
         self._flying: dict[str, Group] = {}
-        self._waiting: list[tuple[Seat, Work]] = []
-        self._look_again = 0.0
+        self._outbox = Outbox(roads, recorder.explain)
         self._look_for_news = 0.0
         self._cancel_until: float | None = None
         self._stopping = self._interrupted = False
-        self._explained = self._note = ""
+        self._note = ""
         self._owed: set[int] = set()
         self._code_ended = False
 
@@ -119,7 +116,7 @@ class JobRun:
 
     def _take_one(self) -> None:
         try:
-            event = self.inbox.get(timeout=0.05 if self._waiting or self._cancel_until else 0.25)
+            event = self.inbox.get(timeout=0.05 if len(self._outbox) or self._cancel_until else 0.25)
         except queue.Empty:
             return
         self._handle(event)
@@ -150,8 +147,7 @@ class JobRun:
                 self._cancel()
         if self._cancel_until is not None and now >= self._cancel_until:
             self._give_up_proving()
-        if self._waiting and now >= self._look_again:
-            self._dispatch_waiting()
+        self._dispatch_waiting()
 
     def _let_code_end(self) -> None:
         """All hosts have their ends: let the module's ``after`` see them, and keep what it notes."""
@@ -209,8 +205,7 @@ class JobRun:
             if self._cancel_until is not None:
                 self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
             else:
-                self._waiting.append((seat, work_from_wire(item["work"])))
-        self._look_again = 0.0
+                self._outbox.put(seat, work_from_wire(item["work"]))
 
     def _ended_by_code(self, message: Mapping[str, Any]) -> None:
         seat = self.board.named(str(message["host"]))
@@ -255,39 +250,16 @@ class JobRun:
     # -- work to engines and back
 
     def _dispatch_waiting(self) -> None:
-        self._drop_late_starts()
-        ready, reasons = [], set()
-        for seat, work in self._waiting:
-            road = self._roads.choose(seat.host)
-            if isinstance(road, str):
-                reasons.add(road)
-            else:
-                ready.append((seat, work, road))
-        self._waiting = [(s, w) for s, w in self._waiting if all(s is not seat for seat, _, _ in ready)]
-        self._explain_wait(reasons)
-        for connection_id, backend in {road[0]: road[1] for _, _, road in ready}.items():
-            mine = [(seat, work) for seat, work, road in ready if road[0] == connection_id]
-            for work, seats in same_work(mine):
-                self._send(Group(work, connection_id, backend, seats, backend.new_handle()))
+        if self._is_too_late():
+            # What was to begin, or to go on over a way that is down, by a moment that is over, ends.
+            reason = f"{TOO_LATE} {self._outbox.reason}".strip()
+            for seat in self._outbox.drop(lambda seat: not seat.sent or bool(self._outbox.reason)):
+                self._end_unfinished(seat, reason)
+        for group in self._outbox.take():
+            self._send(group)
 
     def _is_too_late(self) -> bool:
         return self._clock() >= self._start_by
-
-    def _drop_late_starts(self) -> None:
-        """What was to begin, or to go on over a connection that is down, by a moment that is over, ends."""
-        if not self._is_too_late():
-            return
-        for seat, _ in self._waiting:
-            if not seat.sent or self._explained:
-                self._end_unfinished(seat, f"{TOO_LATE} {self._explained}".strip())
-        self._waiting = [(seat, work) for seat, work in self._waiting if seat.state in OPEN_HOST]
-
-    def _explain_wait(self, reasons: set[str]) -> None:
-        self._look_again = time.monotonic() + LOOK_AGAIN
-        text = f"{sorted(reasons)[0]} {len(self._waiting)} host(s) wait." if reasons and self._waiting else ""
-        if text != self._explained:
-            self._explained = text
-            self._recorder.explain(text)
 
     def _send(self, group: Group) -> None:
         for seat in group.seats:
@@ -306,8 +278,7 @@ class JobRun:
         for seat in seats:
             seat.state, seat.sent = "pending", False
             self._deadlines.pop(seat.host.id, None)
-            self._waiting.append((seat, event.work))
-        self._look_again = 0.0
+            self._outbox.put(seat, event.work)
 
     def _answered(self, seat: Seat, answer: Answer) -> None:
         if seat.state != "dispatched":
@@ -332,7 +303,7 @@ class JobRun:
     def _cancel(self) -> None:
         self._cancel_until = time.monotonic() + CANCEL_LIMIT
         self._recorder.cancelling()
-        self._waiting.clear()
+        self._outbox.clear()
         for seat in self.board.open():
             if not seat.sent:
                 self._end(seat, Ending("not_started", "Cancelled before anything was sent to it."))

@@ -1,0 +1,86 @@
+"""Work that waits for a way to its host, and the one line that says why it waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from omserver_master.backends.base import Backend
+
+from .board import Seat
+from .dispatch import Group, Work, same_work
+from .ports import Roads
+
+#: Seconds between two looks at ways that are down.
+LOOK_AGAIN = 2.0
+
+
+class Outbox:
+    """Pieces of work for seats, put in by a run and taken out as groups once a connection is up.
+
+    Args:
+        explain: told the reason whenever it changes; ``""`` when nothing waits any more.
+    """
+
+    def __init__(self, roads: Roads, explain: Callable[[str], None]) -> None:
+        self._roads = roads
+        self._explain = explain
+        self._waiting: dict[int, tuple[Seat, Work]] = {}
+        self._look_again = 0.0
+        self.reason = ""
+        """Why what is in here waits, in one line."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, seat: Seat, work: Work) -> None:
+        """The next piece of work of a host; it is looked at without delay."""
+        self._waiting[seat.host.id] = (seat, work)
+        self._look_again = 0.0
+
+    def clear(self) -> None:
+        """Forget everything: nothing of it will be sent."""
+        self._waiting.clear()
+
+    def drop(self, which: Callable[[Seat], bool]) -> list[Seat]:
+        """Take out the seats for which *which* says so; their work will not be sent."""
+        dropped = [seat for seat, _ in self._waiting.values() if which(seat)]
+        for seat in dropped:
+            del self._waiting[seat.host.id]
+        return dropped
+
+    def take(self) -> list[Group]:
+        """What can be sent now, equal work over the same connection together."""
+        if not self._waiting or time.monotonic() < self._look_again:
+            return []
+        self._look_again = time.monotonic() + LOOK_AGAIN
+        ready, reasons = self._choose()
+        self._say(min(reasons, default=""))
+        return [
+            Group(work, connection_id, backend, seats, backend.new_handle())
+            for connection_id, (backend, items) in ready.items()
+            for work, seats in same_work(items)
+        ]
+
+    def _choose(self) -> tuple[dict[int, tuple[Backend, list[tuple[Seat, Work]]]], set[str]]:
+        ready: dict[int, tuple[Backend, list[tuple[Seat, Work]]]] = {}
+        reasons = set()
+        for host_id, (seat, work) in list(self._waiting.items()):
+            road = self._roads.choose(seat.host)
+            if isinstance(road, str):
+                reasons.add(road)
+                continue
+            connection_id, backend = road
+            ready.setdefault(connection_id, (backend, []))[1].append((seat, work))
+            del self._waiting[host_id]
+        return ready, reasons
+
+    def _say(self, reason: str) -> None:
+        text = f"{reason} {_hosts_wait(len(self._waiting))}" if self._waiting else ""
+        if text != self.reason:
+            self.reason = text
+            self._explain(text)
+
+
+def _hosts_wait(number: int) -> str:
+    return "1 host waits." if number == 1 else f"{number} hosts wait."
