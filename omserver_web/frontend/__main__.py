@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -47,7 +48,9 @@ def install_packages() -> None:
         return
     print("Fetching the console's libraries from npm ...", flush=True)  # noqa: T201 -- a build says what it does
     command = [*npm_command(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(command, cwd=HERE, timeout=NPM_TIMEOUT, check=False)
+    # The Node of the Python package believes its own list of authorities unless told to ask the machine.
+    environment = {"NODE_USE_SYSTEM_CA": "1", **os.environ}
+    done = subprocess.run(command, cwd=HERE, env=environment, timeout=NPM_TIMEOUT, check=False)
     if done.returncode:
         raise SystemExit("npm could not install the console's libraries; its reason is above.")
     shutil.copyfile(lock, installed)
