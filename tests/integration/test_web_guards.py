@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from omserver_client.errors import Forbidden, TooMany
 from omserver_web.guard import OPEN, local_path
 from omserver_web.settings import BadSetting, from_environment, read_secret
 from tests.console_rig import Browser, FakeMaster
@@ -166,6 +167,29 @@ def test_a_wrong_password_says_so_and_keeps_the_name(browser: Browser) -> None:
     assert "The name or the password is not right." in answer.text
     assert 'value="admin"' in answer.text
     assert browser.cookie("omserver") is None
+
+
+def test_too_many_tries_say_how_long_to_wait(browser: Browser, master: FakeMaster) -> None:
+    def refuse(op: str) -> None:
+        raise TooMany(retry_after=41.7)
+
+    master.before = refuse
+    answer = browser.sign_in()
+    assert answer.status_code == 429
+    assert "Try again in 42 s." in answer.text
+
+
+def test_what_the_master_forbids_is_said_on_a_page(browser: Browser, master: FakeMaster) -> None:
+    browser.sign_in("olga")
+
+    def refuse(op: str) -> None:
+        if op == "audit.list":
+            raise Forbidden("This needs the role admin.")
+
+    master.before = refuse
+    answer = browser.get("/audit")
+    assert answer.status_code == 403
+    assert "You may not do that." in answer.text
 
 
 def test_cookies_are_out_of_reach_of_script_and_of_other_sites(browser: Browser) -> None:
