@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -64,7 +65,16 @@ class Plan:
 
     def picks(self, name: str) -> bool:
         """Whether the host *name* is picked, however it is written."""
-        return name.lower() in {host.lower() for host in self.hosts}
+        return name.lower() in self._picked
+
+    @cached_property
+    def _picked(self) -> frozenset[str]:
+        return frozenset(host.lower() for host in self.hosts)
+
+    def beyond(self, hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+        """The picked names that are not among *hosts*."""
+        shown = {host["name"].lower() for host in hosts}
+        return [name for name in self.hosts if name.lower() not in shown]
 
     def typed(self, param: Mapping[str, Any]) -> list[str]:
         """What is in the field of *param*: what was typed, else its default."""
