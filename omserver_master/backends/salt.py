@@ -103,16 +103,16 @@ class SaltBackend(Backend):
         hosts = self._one_each(flight)
         self._bus.listen(flight.handle, self._listener(flight, hosts))
         self._watches[id(flight)] = Watch(self._bus, flight, hosts)
-        cached = self._bus.cached(flight.handle)
+        cached = self._bus.cached(flight.handle, hosts)
         if cached is None:
+            reason = "The Salt master's job cache knows no such job: it was never sent, or long ago."
             for host in flight.missing:
-                reason = "The Salt master's job cache knows no such job: it was never sent, or long ago."
-                state = "not_started" if is_recent(flight.handle) else "unknown"
-                flight.answer(host.id, no_output(state, reason))  # type: ignore[arg-type]
+                flight.answer(
+                    host.id, no_output("not_started" if is_recent(flight.handle) else "unknown", reason)
+                )
             return
-        for minion, content in cached.items():
-            if minion in hosts:
-                flight.answer(hosts[minion].id, read_return(content.get("return"), flight.work))
+        for minion, said in cached.items():
+            flight.answer(hosts[minion].id, read_return(said, flight.work))
 
     def _look(self, flight: Flight) -> None:
         watch = self._watches.get(id(flight))

@@ -10,13 +10,13 @@ import logging
 import socket
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .base import ConnectionDown
+from .saltevents import EVENT_SOCKET, Subscription, is_return
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,10 @@ def import_salt() -> Any:
         import salt.client
         import salt.config
         import salt.exceptions
+        import salt.payload
         import salt.utils.args
         import salt.utils.event
+        import salt.utils.jid
 
         salt._logging.shutdown_temp_handler()
         # Salt's hook for imports of a library that we don't use; with it in place each later import of
@@ -78,7 +80,7 @@ class SaltBus:
         except OSError as error:
             return f"The Salt master's configuration can't be read: {error}."
         sockets = Path(options["sock_dir"])
-        if not self._opens(socket.AF_UNIX, str(sockets / "master_event_pub.ipc")):
+        if not self._opens(socket.AF_UNIX, str(sockets / EVENT_SOCKET)):
             return f"The Salt master does not run: nobody listens in {sockets}."
         address = (str(options["interface"]).replace("0.0.0.0", "127.0.0.1"), int(options["ret_port"]))  # noqa: S104
         if not self._opens(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, address):
@@ -135,8 +137,8 @@ class SaltBus:
                         raise ConnectionDown(f"The Salt master refuses our key: {error}.") from error
         raise AssertionError("unreachable")
 
-    def cached(self, jid: str) -> dict[str, Mapping[str, Any]] | None:
-        """The returns of *jid* that the master's job cache holds; None if it never heard of the job.
+    def cached(self, jid: str, minions: Iterable[str]) -> dict[str, Any] | None:
+        """What *minions* returned for *jid*, if the master's job cache has it; None if it knows no such job.
 
         Raises:
             ConnectionDown: the job cache cannot be read.
@@ -148,7 +150,10 @@ class SaltBus:
                 cache = client.opts["master_job_cache"]
                 if not client.returners[f"{cache}.get_load"](jid):
                     return None
-                return dict(client.returners[f"{cache}.get_jid"](jid))
+                if cache == "local_cache":
+                    return _read_returns(salt, client.opts, jid, minions)
+                found = client.returners[f"{cache}.get_jid"](jid)
+                return {minion: found[minion].get("return") for minion in minions if minion in found}
             except (salt.exceptions.SaltException, OSError, KeyError) as error:
                 raise ConnectionDown(f"The Salt master's job cache can't be read: {error}.") from error
 
@@ -224,7 +229,7 @@ class SaltBus:
         """Hand out returns until the subscription is lost."""
         if self.why_down():
             return
-        with contextlib.closing(_Subscription(salt, self._options().copy())) as subscription:
+        with contextlib.closing(Subscription(salt, self._options().copy())) as subscription:
             self.generation += 1
             self._listening.set()
             while not self._closing.is_set():
@@ -240,47 +245,23 @@ class SaltBus:
         listener = self._listeners.get(parts[2])
         if listener is None:
             return
-        if not _is_return(content, parts[4]):
+        if not is_return(content, parts[4]):
             log.warning("%s: an event for %r is not that minion's return; dropped", parts[2], parts[4])
             return
         listener(parts[4], content)
 
 
-def _is_return(content: Any, minion: str) -> bool:
-    """Whether the master made this event from the return of that very minion.
-
-    Any minion may send an event with any tag; the master then notes the true sender.
-    """
-    return (
-        isinstance(content, Mapping)
-        and content.get("id") == minion
-        and content.get("cmd", "_return") == "_return"
-        and "return" in content
-    )
-
-
-class _Subscription:
-    """The event stream of one Salt master, from now on."""
-
-    def __init__(self, salt: Any, options: Any) -> None:
-        self._bus = salt.utils.event.get_event(
-            "master", options["sock_dir"], opts=options, listen=True, raise_errors=True
-        )
-        if not self._bus.cpub:
-            raise ConnectionDown("The Salt master's event bus does not answer.")
-
-    def next_event(self) -> Any:
-        """The next event, or None after half a second without any.
-
-        Raises:
-            Exception: the stream is lost; Salt has several kinds.
-        """
-        asked = time.monotonic()
-        event = self._bus.get_event(wait=0.5, tag="salt/job/", full=True)
-        if event is None and time.monotonic() - asked < 0.2:
-            # It came back at once with nothing: Salt's way to say that the stream is closed.
-            raise ConnectionDown("The stream of events was closed.")
-        return event
-
-    def close(self) -> None:
-        self._bus.destroy()
+def _read_returns(salt: Any, options: Any, jid: str, minions: Iterable[str]) -> dict[str, Any]:
+    """Read the job cache's own files: Salt's reader tries a damaged one for ever."""
+    folder = Path(salt.utils.jid.jid_dir(jid, str(Path(options["cachedir"]) / "jobs"), options["hash_type"]))
+    returns = {}
+    for minion in minions:
+        if "/" in minion:
+            continue
+        try:
+            content = salt.payload.loads((folder / minion / "return.p").read_bytes())
+        except (OSError, salt.exceptions.SaltException):
+            continue
+        if isinstance(content, Mapping) and "return" in content:
+            returns[minion] = content["return"]
+    return returns

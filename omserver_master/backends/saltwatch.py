@@ -125,11 +125,11 @@ class Watch:
 
     def _read_cache(self) -> None:
         """Take returns that came while nobody listened."""
+        missing = self._missing()
         try:
-            cached = self.bus.cached(self.flight.handle) or {}
+            cached = self.bus.cached(self.flight.handle, missing) or {}
         except ConnectionDown as down:
             log.info("%s: %s", self.flight.handle, down)
             return
-        for minion, host in self._missing().items():
-            if minion in cached:
-                self.flight.answer(host.id, read_return(cached[minion].get("return"), self.flight.work))
+        for minion, said in cached.items():
+            self.flight.answer(missing[minion].id, read_return(said, self.flight.work))

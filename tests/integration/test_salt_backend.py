@@ -225,6 +225,20 @@ def test_a_job_is_found_again_by_its_handle(salt: SaltBackend, fleet: SaltFleet)
     assert {answer.state for answer in answers.values()} <= {"done", "timed_out"}
 
 
+def test_a_damaged_job_cache_hangs_nobody(salt: SaltBackend, fleet: SaltFleet) -> None:
+    handle, hosts = salt.new_handle(), fleet.targets("web-01")
+    assert dict(salt.run(Run("true"), hosts, handle, time.monotonic() + 20))["web-01"].ok
+    jobs = fleet.folder / "salt" / "master" / "cache" / "jobs"
+    wait_until(lambda: [one for one in jobs.glob("*/*/jid") if one.read_text() == handle])
+    [place] = [one.parent for one in jobs.glob("*/*/jid") if one.read_text() == handle]
+    wait_until((place / "web-01" / "return.p").exists)
+    (place / "web-01" / "return.p").write_bytes(b"")
+    began = time.monotonic()
+    answers = dict(salt.reattach(handle, Run("true"), hosts, time.monotonic() + 4))
+    assert answers["web-01"].state == "unknown"
+    assert time.monotonic() - began < 6
+
+
 def test_a_job_that_was_never_sent_is_proved_not_started(salt: SaltBackend, fleet: SaltFleet) -> None:
     deadline = time.monotonic() + 20
     answers = dict(salt.reattach(salt.new_handle(), Run("true"), fleet.targets("web-01"), deadline))
