@@ -63,17 +63,7 @@ def create_app(settings: Mapping[str, object] | None = None, *, master: Master |
     """
     check_built()
     app = Flask(__name__)
-    app.config.from_mapping(from_environment(os.environ) if settings is None else settings)
-    app.config.update(
-        MAX_CONTENT_LENGTH=LONGEST_FORM,
-        MAX_FORM_MEMORY_SIZE=LONGEST_FORM,
-        TRUSTED_HOSTS=[*LOOPBACK_NAMES, *app.config["NAMES"]],
-        WTF_CSRF_TIME_LIMIT=None,  # a form is good as long as the sign-in it was made for
-        SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,
-    )
-    app.config.setdefault("SECRET_KEY", None)
-    if not app.config["SECRET_KEY"]:
-        app.config["SECRET_KEY"] = read_secret(Path(app.config["HOME"]))
+    _configure(app, from_environment(os.environ) if settings is None else settings)
     app.session_interface = Visits()
     app.extensions["master"] = master or _remote_master(app)
     if app.config["HTTPS"]:
@@ -86,6 +76,18 @@ def create_app(settings: Mapping[str, object] | None = None, *, master: Master |
         app.register_blueprint(area.bp)
     _teach_templates(app)
     return app
+
+
+def _configure(app: Flask, settings: Mapping[str, object]) -> None:
+    app.config.from_mapping(settings)
+    app.config.update(
+        SECRET_KEY=read_secret(Path(app.config["HOME"])),
+        MAX_CONTENT_LENGTH=LONGEST_FORM,
+        MAX_FORM_MEMORY_SIZE=LONGEST_FORM,
+        TRUSTED_HOSTS=[*LOOPBACK_NAMES, *app.config["NAMES"]],
+        WTF_CSRF_TIME_LIMIT=None,  # a form is good as long as the sign-in it was made for
+        SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,
+    )
 
 
 def check_built() -> None:
