@@ -10,12 +10,12 @@ from omserver_master.store import audit
 from omserver_master.store import engine as store
 
 from .context import Context
-from .table import Args, operation
+from .table import Args, Number, operation
 
 
 class ListAudit(Args):
     limit: int = Field(100, ge=1, le=1000)
-    before: int | None = None
+    before: Number | None = None
     user: str | None = None
     action: str | None = None
 

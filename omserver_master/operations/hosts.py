@@ -12,17 +12,17 @@ from omserver_master.store import hosts
 
 from . import views
 from .context import Context
-from .table import Args, Nothing, operation
+from .table import Args, Nothing, Number, operation
 
 
 class ListHosts(Args):
     """Filters; each narrows the list."""
 
-    categ_id: int | None = None
-    app_id: int | None = None
+    categ_id: Number | None = None
+    app_id: Number | None = None
     search: str = Field("", max_length=255)
     limit: int = Field(200, ge=1, le=5000)
-    offset: int = Field(0, ge=0)
+    offset: Number = 0
 
 
 @operation("hosts.categories", role="viewer")

@@ -21,7 +21,7 @@ from omserver_master.store import jobs, outputs, results
 
 from . import views
 from .context import Context
-from .table import Args, operation
+from .table import Args, Number, operation
 
 #: Seconds between two looks at the database while a call waits and nothing was announced.
 LOOK_ANYWAY = 1.0
@@ -30,7 +30,7 @@ LOOK_ANYWAY = 1.0
 class HostName(Args):
     """A host by our id, or by its name and perhaps one of its addresses."""
 
-    id: int | None = None
+    id: Number | None = None
     name: str = Field("", max_length=255)
     ip: str = Field("", max_length=45)
 
@@ -53,7 +53,7 @@ class Wanted(Args):
 class Submit(Wanted):
     """What is to run where, and within which limits. Times are seconds."""
 
-    confirm: int | None = None
+    confirm: Number | None = None
     timeout: int | None = Field(None, ge=1, le=86_400)
     start_before: int | None = Field(None, ge=1, le=7 * 86_400)
 
@@ -64,12 +64,12 @@ class Submit(Wanted):
 
 
 class JobId(Args):
-    job: int
+    job: Number
 
 
 class ListJobs(Args):
     limit: int = Field(50, ge=1, le=500)
-    before: int | None = None
+    before: Number | None = None
     state: str | None = None
     module: str | None = None
     user: str | None = None
@@ -79,18 +79,18 @@ class ListJobs(Args):
 class Results(JobId):
     state: str | None = None
     limit: int = Field(500, ge=1, le=5000)
-    after: int | None = None
+    after: Number | None = None
 
 
 class Output(JobId):
-    host_id: int
+    host_id: Number
     stream: str = Field("stdout", pattern="^(stdout|stderr)$")
-    offset: int = Field(0, ge=0)
+    offset: Number = 0
     limit: int = Field(262_144, ge=1, le=2_097_152)
 
 
 class Events(JobId):
-    since: int = Field(0, ge=0)
+    since: Number = 0
     wait: float = Field(0, ge=0, le=25)
 
 

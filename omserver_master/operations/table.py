@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .context import Context
 
@@ -15,6 +15,10 @@ class Args(BaseModel):
     """Arguments of one operation; a field that it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=1_000_000)
+
+
+#: An id, a number of events, an offset: what every database can hold, and JSON says exactly.
+Number = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 
 
 class Nothing(Args):

@@ -14,12 +14,14 @@ import hashlib
 import os
 import re
 import stat
-import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from typing import NamedTuple
 
 from omserver_client.errors import UnknownModule
 
+from .descriptions import Descriptions, within
 from .moduleinfo import DEFAULTS, Broken, ModuleInfo
 from .pool import ChildPool, Message
 
@@ -29,8 +31,29 @@ _ID = re.compile(r"[1-9][0-9]{3,5}")
 _FILE = re.compile(r"Mid_([1-9][0-9]{3,5})\.py")
 #: Bytes of the largest module file.
 _LARGEST = 1 << 20
-#: Seconds until a broken file is looked at again although it is the same: what it needs may be there by then.
-_BROKEN_FOR = 5.0
+#: Seconds that one module, and that the list of all, may take.
+LOAD_LIMIT = 12.0
+LIST_LIMIT = 5.0
+
+_NOT_YET: Message = {
+    "say": "broken",
+    "line": None,
+    "reason": "It has not been looked at yet: its code takes long. Look again in a moment.",
+}
+
+
+class _Look(NamedTuple):
+    """A module whose description is there or on its way."""
+
+    id: str
+    source: bytes
+    message: Future[Message]
+
+
+def _settled(message: Message) -> Future[Message]:
+    future: Future[Message] = Future()
+    future.set_result(message)
+    return future
 
 
 class Registry:
@@ -39,34 +62,48 @@ class Registry:
     def __init__(self, folder: Path, pool: ChildPool) -> None:
         self._folder = Path(folder)
         self._pool = pool
-        self._known: dict[tuple[str, str], tuple[ModuleInfo, float]] = {}
-        self._lock = threading.Lock()
+        self._known = Descriptions()
 
     def load(self, moduleid: str) -> ModuleInfo:
-        """The module as its file is now, broken or not.
+        """The module as its file is now, broken or not. A file that nobody has looked at yet takes a moment.
 
         Raises:
             UnknownModule: there is none with this id, or the id is none.
         """
+        return self._finish(self._begin(moduleid), LOAD_LIMIT)
+
+    def list(self) -> list[ModuleInfo]:
+        """All modules by rising id, the broken ones too, after `LIST_LIMIT` seconds at most.
+
+        One that could not be described by then is broken for now, and says so.
+        """
+        names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+        ids = (match[1] for match in map(_FILE.fullmatch, names) if match)
+        begun = []
+        for moduleid in sorted(ids, key=int):
+            with contextlib.suppress(UnknownModule):  # removed while we looked
+                begun.append(self._begin(moduleid))
+        end = time.monotonic() + LIST_LIMIT
+        return [self._finish(look, end - time.monotonic()) for look in begun]
+
+    def _begin(self, moduleid: str) -> _Look:
         if not isinstance(moduleid, str) or not _ID.fullmatch(moduleid):
             raise _unknown(moduleid)
         try:
             source = self._read(f"Mid_{moduleid}.py")
         except _Unreadable as unreadable:
-            return self._info(moduleid, b"", {}, Broken(None, str(unreadable)))
+            return _Look(moduleid, b"", _settled({"say": "broken", "line": None, "reason": str(unreadable)}))
         except OSError:
             raise _unknown(moduleid) from None
-        return self._describe(moduleid, source)
+        key = moduleid, hashlib.sha256(source).hexdigest()
+        path = self._folder / f"Mid_{moduleid}.py"
+        return _Look(moduleid, source, self._known.begin(key, lambda: self._pool.describe(path, source)))
 
-    def list(self) -> list[ModuleInfo]:
-        """All modules by rising id, the broken ones too."""
-        names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
-        ids = (match[1] for match in map(_FILE.fullmatch, names) if match)
-        found = []
-        for moduleid in sorted(ids, key=int):
-            with contextlib.suppress(UnknownModule):  # removed while we looked
-                found.append(self.load(moduleid))
-        return found
+    def _finish(self, look: _Look, seconds: float) -> ModuleInfo:
+        message = within(look.message, seconds) or _NOT_YET
+        if message["say"] == "described":
+            return self._info(look.id, look.source, message, None)
+        return self._info(look.id, look.source, {}, Broken(message["line"], message["reason"]))
 
     def _read(self, name: str) -> bytes:
         """The bytes of a regular file in the folder.
@@ -91,23 +128,6 @@ class Registry:
         if len(source) > _LARGEST:
             raise _Unreadable(f"The file is larger than {_LARGEST} bytes.")
         return source
-
-    def _describe(self, moduleid: str, source: bytes) -> ModuleInfo:
-        key = moduleid, hashlib.sha256(source).hexdigest()
-        with self._lock:
-            info, until = self._known.get(key, (None, 0.0))
-        if info is None or time.monotonic() > until:
-            info = self._ask(moduleid, source)
-            until = time.monotonic() + _BROKEN_FOR if info.broken else float("inf")
-            with self._lock:
-                self._known[key] = info, until
-        return info
-
-    def _ask(self, moduleid: str, source: bytes) -> ModuleInfo:
-        message = self._pool.describe(self._folder / f"Mid_{moduleid}.py", source)
-        if message["say"] == "described":
-            return self._info(moduleid, source, message, None)
-        return self._info(moduleid, source, {}, Broken(message["line"], message["reason"]))
 
     def _info(self, moduleid: str, source: bytes, message: Message, broken: Broken | None) -> ModuleInfo:
         path = self._folder / f"Mid_{moduleid}.py"

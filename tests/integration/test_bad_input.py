@@ -31,8 +31,9 @@ from omserver_client.errors import (
     UnknownHost,
     UnknownModule,
 )
-from omserver_master.store import keys
+from omserver_master.store import grants, hosts, keys, users
 from omserver_master.store.engine import begin
+from omserver_master.store.schema import server_list
 from omserver_master.store.schema import sessions as session_table
 from tests.system import CHECKOUT, System, wait_for_end
 
@@ -175,6 +176,33 @@ def test_jobs_and_outputs_on_hosts_one_may_not_see_are_not_found(site: System, a
                 look()
 
 
+def test_a_right_is_for_a_module_and_a_place_together(site: System) -> None:
+    """One grant lets run 2001 anywhere in a category, another only look at another category."""
+    site.add_user("narrow", "operator", module="2001", categ_id=1)
+    site.add_user("mixed", "operator", categ_id=1)
+    with begin(site.engine) as conn:
+        user = users.user_by_name(conn, "mixed")
+        assert user is not None
+        grants.add_grant(conn, user["id"], "viewer", categ_id=hosts.add_category(conn, "Linux.Db"))
+    before = number_of_jobs(site)
+    with site.client(user="narrow") as narrow, pytest.raises(Forbidden) as refusal:
+        narrow.submit("2002", None, ["alpha"])
+    assert refusal.value.details == {"module": "2002", "hosts": ["alpha"]}
+    with site.client(user="mixed") as mixed:
+        assert "other" in [host["name"] for host in mixed.hosts()["hosts"]]
+        with pytest.raises(Forbidden) as refusal:
+            mixed.submit("2001", {"word": "x"}, ["alpha", "other"])
+    assert refusal.value.details["hosts"] == ["other"]
+    assert number_of_jobs(site) == before
+
+
+def test_every_accepted_job_has_its_audit_row(site: System, admin: Client) -> None:
+    job = admin.submit("2001", {"word": "x"}, ["alpha"])["job"]["id"]
+    row = admin.audit(action="job.submit", limit=1)["rows"][0]
+    assert (row["target"], row["user"], row["key"]) == (f"job {job}", "admin", "omctl")
+    assert "alpha" in row["detail"]
+
+
 # -- modules
 
 
@@ -304,6 +332,33 @@ def test_hosts_that_are_missing_unknown_or_named_twice_refuse_the_whole_job(admi
     assert refusal.value.details["hosts"] == ["no-1", "no-2"]
     with pytest.raises(BadRequest, match="twice"):
         admin.submit("2001", {"word": "x"}, ["alpha", "beta", "ALPHA"])
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_retired_host_is_never_run_on(site: System, admin: Client) -> None:
+    site.add_hosts(["gone"], site.add_connection("here-gone", "local"))
+    with begin(site.engine) as conn:
+        conn.execute(server_list.update().where(server_list.c.server_name == "gone").values(state="retired"))
+    with pytest.raises(UnknownHost, match="Retired"):
+        admin.submit("2001", {"word": "x"}, ["alpha", "gone"])
+
+
+@pytest.mark.parametrize("number", [2**53, 2**63, 2**70, -1, "7", True, 1.5])
+def test_a_number_that_is_none_is_refused_and_not_a_failure_inside(admin: Client, number: object) -> None:
+    for op, args in (
+        ("job.show", {"job": number}),
+        ("job.cancel", {"job": number}),
+        ("job.events", {"job": 1, "since": number}),
+        ("job.results", {"job": 1, "after": number}),
+        ("job.output", {"job": 1, "host_id": number}),
+        ("job.list", {"before": number}),
+        ("hosts.list", {"categ_id": number}),
+        ("hosts.list", {"offset": number}),
+        ("audit.list", {"before": number}),
+        ("job.preview", {"module": "2001", "params": {"word": "x"}, "hosts": [{"id": number}]}),
+    ):
+        with pytest.raises(BadRequest):
+            admin.call(op, args)
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from omserver_client.errors import BrokenModule, InvalidParam, UnknownModule
 from omserver_master.registry import registry as registry_module
-from omserver_master.registry.pool import ChildPool
+from omserver_master.registry.pool import ChildLimits, ChildPool
 from omserver_master.registry.registry import Registry
 
 GOOD = '''"""Show something.
@@ -232,3 +232,31 @@ def test_no_id_touches_a_path_unless_it_is_one(pool: ChildPool, moduleid: str) -
 
 
 sys.addaudithook(watch)
+
+
+HANGS = '"""Hangs."""\nwhile True:\n    pass\n'
+
+
+def test_files_that_hang_hold_up_the_list_once_and_harm_no_other(folder: Path, pool: ChildPool) -> None:
+    (folder / "Mid_1001.py").write_text(GOOD)
+    for number in range(5):
+        (folder / f"Mid_200{number}.py").write_text(HANGS + "#" * number)
+    registry = Registry(folder, pool)
+    began = time.monotonic()
+    found = {module.id: module for module in registry.list()}
+    assert time.monotonic() - began < registry_module.LIST_LIMIT + 1
+    assert found["1001"].broken is None
+    assert "looked at yet" in found["2004"].broken.reason
+    began = time.monotonic()
+    assert registry.load("1001").broken is None
+    assert time.monotonic() - began < 1
+
+
+def test_what_hung_once_is_not_asked_again_for_a_while(folder: Path) -> None:
+    (folder / "Mid_2000.py").write_text(HANGS)
+    with ChildPool(1, ChildLimits(describe_seconds=2)) as quick:
+        registry = Registry(folder, quick)
+        assert registry.load("2000").broken
+        began = time.monotonic()
+        assert "more than 2 s" in registry.load("2000").broken.reason
+        assert time.monotonic() - began < 0.5

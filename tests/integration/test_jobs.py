@@ -106,6 +106,41 @@ def test_the_same_key_is_the_same_job_and_another_request_under_it_is_refused(ad
         admin.submit("2001", {"word": "y"}, ["alpha"], key=key)
 
 
+def test_a_key_belongs_to_one_person(site: System, admin: Client) -> None:
+    key = str(uuid.uuid4())
+    mine = admin.submit("2001", {"word": "x"}, ["alpha"], key=key)
+    with site.client(user="olga") as olga:
+        hers = olga.submit("2001", {"word": "x"}, ["alpha"], key=key)
+    assert not hers["repeated"]
+    assert hers["job"]["id"] != mine["job"]["id"]
+
+
+def test_one_message_never_makes_two_jobs(admin: Client, site: System) -> None:
+    """The last line behind challenge and number: the message's own id is unique among a program's jobs."""
+    from omserver_master.access.sessions import who_acts
+    from omserver_master.caller import Caller, CallerKey
+    from omserver_master.jobs.selection import Named
+    from omserver_master.jobs.submission import Rules, Wish, submit
+    from omserver_master.registry.pool import ChildPool
+    from omserver_master.registry.registry import Registry
+    from omserver_master.store import keys
+    from omserver_master.store.engine import read
+
+    with read(site.engine) as conn:
+        kid = next(row["kid"] for row in keys.list_keys(conn) if row["name"] == "omctl")
+    caller = Caller(CallerKey(kid, "omctl", "admin"), "127.0.0.1", session_token=admin.session)
+    person = who_acts(site.engine, caller)
+    assert person is not None
+    wish = Wish("2001", {"word": "x"}, [Named(name="alpha")])
+    with ChildPool(1) as pool:
+        rules = Rules(Registry(site.settings.modules_dir, pool), 50)
+        message = str(uuid.uuid4())
+        first = submit(site.engine, rules, person, caller, wish, message, None)
+        second = submit(site.engine, rules, person, caller, wish, message, None)
+    assert (first.repeated, second.repeated) == (False, True)
+    assert first.job_id == second.job_id
+
+
 def test_many_callers_with_one_key_at_once_make_one_job(site: System) -> None:
     key, ids = str(uuid.uuid4()), []
 
