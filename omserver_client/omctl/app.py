@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     except NotReached as error:
         return _explain(error, f"{error} Is it running? omctl tries what OMSERVER_RPYC_HOST says.", as_json)
     except OMServerError as error:
-        return _explain(error, f"{error} {_ADVICE.get(getattr(error, 'code', ''), '')}", as_json)
+        return _explain(error, _with_advice(error), as_json)
     except BrokenPipeError:
         # The reader of our output went away: nothing more is flushed to it. A job goes on, as after Ctrl-C.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,6 +84,12 @@ def _end_of_usage_error(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f" {context.command_path} --help shows how." if context else ""
     return _complain(error.format_message() + hint, ends.REFUSED)
+
+
+def _with_advice(error: OMServerError) -> str:
+    text, advice = str(error), _ADVICE.get(getattr(error, "code", ""), "")
+    full_stop = "" if not advice or text.endswith((".", "!", "?")) else "."
+    return f"{text}{full_stop} {advice}"
 
 
 def _explain(error: OMServerError, text: str, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from . import ends
 from .connection import master
 from .follow import job_line, result_line
 from .outputs import all_results, print_outputs
+from .params import param_words
 from .run_module import job_document, watch
 from .show import console, counts_text, json_option, local_time, print_json, print_table, state_word
 from .visible import visible_line
@@ -86,7 +88,7 @@ def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _print_job(client: Client, job: Mapping[str, Any], *, output: bool, raw: bool) -> None:
     out = console()
-    params = " ".join(f"{name}={value}" for name, value in job["params"].items())
+    params = shlex.join(param_words(job["params"]))
     out.print(visible_line(f"{job['module']} {job['title']} {params}".rstrip()))
     out.print(f"by {visible_line(job['user'] or job['key'])} at {local_time(job['created'])}")
     results = all_results(client, job["id"])

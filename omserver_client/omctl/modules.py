@@ -54,6 +54,7 @@ def _print_one(module: Mapping[str, Any]) -> None:
             f"  -p {param['name']}={_shown_default(param)}   {visible(param['label'])}{_bounds(param)}"
         )
     words = "".join(f" -p {param['name']}=..." for param in module["params"] if param["required"])
+    words += " --arg VALUE ..." if module["direct"] and not module["params"] else ""
     click.echo(f"Run it: omctl run {module['id']} --host NAME{words}")
 
 

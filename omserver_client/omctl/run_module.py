@@ -14,6 +14,7 @@ from . import ends
 from .connection import master
 from .follow import Progress, follow, job_line
 from .outputs import all_results, outputs_as_json, print_outputs
+from .params import read_params
 from .show import console, json_option, print_error, print_json
 from .visible import visible_line
 
@@ -25,6 +26,9 @@ from .visible import visible_line
 )
 @click.option(
     "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; lists repeat it."
+)
+@click.option(
+    "--arg", "values", multiple=True, metavar="VALUE", help="A parameter by position, for a module of 2014."
 )
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds that each host may take.")
 @click.option("--start-before", type=click.IntRange(min=1), help="Seconds within which it must start.")
@@ -39,6 +43,7 @@ def run(
     module: str,
     names: Sequence[str],
     pairs: Sequence[str],
+    values: Sequence[str],
     confirm: int | None,
     yes: bool,
     no_wait: bool,
@@ -48,7 +53,7 @@ def run(
     **options: Any,
 ) -> int:
     """Run MODULE on the named hosts, and show each host as it answers. The exit code tells how it ended."""
-    params = read_params(pairs)
+    params = read_params(pairs, values)
     with master() as client:
         plan = client.preview(module, params, list(names))
         for warning in plan["warnings"]:
@@ -96,25 +101,6 @@ def job_document(client: Client, job: Mapping[str, Any], *, output: bool) -> dic
     if output:
         results = outputs_as_json(client, job["id"], results)
     return {"job": dict(job), "results": results}
-
-
-def read_params(pairs: Sequence[str]) -> dict[str, str | list[str]]:
-    """Turn ``NAME=VALUE`` words into parameters; a name given several times becomes a list.
-
-    Raises:
-        click.UsageError: a word has no name or no ``=``.
-    """
-    params: dict[str, str | list[str]] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise click.UsageError(f"A parameter is NAME=VALUE, not {pair!r}.")
-        params[name] = _added(params[name], value) if name in params else value
-    return params
-
-
-def _added(before: str | list[str], value: str) -> list[str]:
-    return [*before, value] if isinstance(before, list) else [before, value]
 
 
 def _confirmed(plan: Mapping[str, Any], yes: bool) -> int | None:

@@ -15,12 +15,12 @@ from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import (
-    BadRequest,
     BrokenModule,
     ConfirmationNeeded,
     Forbidden,
     IdempotencyConflict,
 )
+from omserver_client.omctl.params import param_words
 from omserver_master import audit
 from omserver_master.access import rights
 from omserver_master.access.rights import Person
@@ -55,13 +55,7 @@ class Plan:
         words = ["omctl", "run", self.module.id]
         for row in self.rows:
             words += ["--host", row["name"]]
-        if isinstance(self.params, Mapping):
-            for name, value in self.params.items():
-                for item in value if isinstance(value, list) else [value]:
-                    words += ["-p", f"{name}={_as_text(item)}"]
-        else:
-            words += [word for value in self.params for word in ("-p", value)]
-        return shlex.join(words)
+        return shlex.join(words + param_words(self.params))
 
 
 @dataclass(frozen=True)
@@ -280,11 +274,3 @@ def _warnings(conn: Connection, rows: Sequence[RowMapping]) -> list[Mapping[str,
             text = f"{row['name']} was last seen {hours} h ago."
             found.append({"code": "long_unseen", "host": row["name"], "hours": str(hours), "text": text})
     return found
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str | int | float):
-        raise BadRequest("A parameter is text, a number, a truth value or a list of text.", field="params")
-    return str(value)

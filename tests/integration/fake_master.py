@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omserver_client.errors import LoginFailed, LoginRequired, NotFound, Refused, UnknownHost
+from omserver_client.errors import LoginFailed, LoginRequired, NotFound, Refused, UnknownHost, UnknownModule
 from omserver_client.keyfile import Key, new_key, write_key
 from omserver_client.messages import Reply, Request
 from omserver_master.caller import Caller, CallerKey
@@ -32,6 +32,7 @@ MODULE: Json = {
     "broken": None,
     "caption": "",
     "runnable": True,
+    "direct": False,
     "params": [
         {
             "name": "lines",
@@ -111,6 +112,7 @@ class FakeMaster:
         self.job: Json = job("succeeded", ok=2)
         self.output = b"first\n"
         self.host: Json = HOST
+        self.module: Json = MODULE
         self.confirm: int | None = None
         self.warnings: list[Json] = []
         self.key: Key = new_key("omctl")
@@ -154,7 +156,9 @@ class FakeMaster:
         return {"modules": [MODULE, BROKEN]}
 
     def modules_show(self, args: Json) -> Json:
-        return MODULE
+        if args["module"] != self.module["id"]:
+            raise UnknownModule(f'Module "Mid_{args["module"]}" does not exist, Please add it')
+        return self.module
 
     def hosts_categories(self, args: Json) -> Json:
         return {

@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from omserver_client.errors import NotReached
 from omserver_client.omctl import ends, follow
 from omserver_client.omctl.profile import BadProfile, Profile, load_profile, save_profile
-from omserver_client.omctl.run_module import read_params
 from omserver_client.omctl.saved import SavedLogin, forget_login, load_login, save_login
 from omserver_client.omctl.visible import visible, visible_bytes, visible_line
 
@@ -77,16 +75,6 @@ def test_a_visible_line_is_one_line_without_control_characters(text: str) -> Non
     line = visible_line(text)
     assert len(line.splitlines()) <= 1
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in line)
-
-
-def test_a_parameter_given_twice_is_a_list_and_keeps_its_equals_signs() -> None:
-    assert read_params(["a=1", "b=x=y", "a=2", "a=", "c="]) == {"a": ["1", "2", ""], "b": "x=y", "c": ""}
-
-
-@pytest.mark.parametrize("word", ["lines", "=5", ""])
-def test_a_parameter_without_a_name_or_a_value_is_wrong_usage(word: str) -> None:
-    with pytest.raises(click.UsageError):
-        read_params([word])
 
 
 @pytest.fixture
