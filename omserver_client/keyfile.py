@@ -60,6 +60,13 @@ def is_weak(secret: bytes) -> bool:
     return len(set(secret)) < 8
 
 
+def is_key_name(name: str) -> bool:
+    """Whether *name* is 1 to 64 letters, digits, dots, dashes and underscores, and begins with none of these
+    marks: it is part of a file's name.
+    """
+    return _NAME.fullmatch(name) is not None
+
+
 def new_key(name: str) -> Key:
     """A fresh random key for the program *name*.
 
@@ -140,7 +147,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not is_key_name(name):
         raise BadKeyFile(f"{name!r} is not a key name: 1 to 64 letters, digits, dots, dashes, underscores.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,49 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from omserver_client.errors import BadRequest
+from omserver_client.keyfile import is_key_name
+
 from ..errors import SettingsError
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 397
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: Names of files in the folder that are not a client's.
+RESERVED = ("ca", "master")
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#: The last label has a letter: what is digits and dots only is a mistyped address.
+_DNS_NAME = re.compile(rf"({_LABEL}\.)*(?=[0-9-]*[A-Za-z]){_LABEL}")
+
+
+def check_client(name: str) -> str:
+    """*name* itself, if a client's certificate may be called so.
+
+    Raises:
+        BadRequest: it is no key name, or is one of `RESERVED`.
+    """
+    if not is_key_name(name):
+        raise BadRequest(
+            f"{name!r} is not a client's name: 1 to 64 letters, digits, dots, dashes, underscores.",
+            field="name",
+        )
+    if name.lower() in RESERVED:
+        raise BadRequest(f"{name!r} is the name of the site's own certificate.", field="name")
+    return name
+
+
+def check_server_name(name: str) -> str:
+    """*name* itself, if it is an address or a DNS name that a certificate can be for.
+
+    Raises:
+        BadRequest: it is neither.
+    """
+    if not (_address(name) or (len(name) <= 253 and _DNS_NAME.fullmatch(name))):
+        raise BadRequest(
+            f"{name!r} is neither an address nor a host name: letters, digits, dashes and dots.", field="name"
+        )
+    return name
 
 
 def make_authority(folder: Path) -> Path:
@@ -39,11 +78,12 @@ def make_authority(folder: Path) -> Path:
 def issue(folder: Path, name: str, names: Sequence[str], *, server: bool) -> tuple[Path, Path]:
     """Issue a certificate of the authority in *folder*: ``NAME.pem`` and ``NAME.key`` there.
 
-    *names* are host names and addresses that it is for.
+    *names* are host names and addresses that it is for, of which `check_server_name` thinks well.
+
+    Raises:
+        SettingsError: the authority cannot be read.
     """
-    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    authority, signer = _load_authority(folder)
     key = ec.generate_private_key(ec.SECP256R1())
     use = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = _builder(_name(name), authority.subject, key.public_key(), CERTIFICATE_DAYS)
@@ -76,6 +116,17 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(f"TLS_CERT, TLS_KEY or TLS_CLIENT_CA cannot be used: {error}") from error
     return context
+
+
+def _load_authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    try:
+        authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+        signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"The certificate authority in {folder} cannot be used: {error}") from error
+    if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
+        raise SettingsError(f"The certificate authority in {folder} cannot be used: ca.key is not its key.")
+    return authority, signer
 
 
 def _builder(
@@ -112,10 +163,16 @@ def _name(text: str) -> x509.Name:
 
 
 def _alternative(name: str) -> x509.GeneralName:
+    address = _address(name)
+    return x509.DNSName(name) if address is None else x509.IPAddress(address)
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that *name* is, if it is one; one with a zone (``fe80::1%eth0``) is none to others."""
     try:
-        return x509.IPAddress(ipaddress.ip_address(name))
+        return None if "%" in name else ipaddress.ip_address(name)
     except ValueError:
-        return x509.DNSName(name)
+        return None
 
 
 def _private(key: ec.EllipticCurvePrivateKey) -> bytes:

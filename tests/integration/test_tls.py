@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from omserver_master.errors import SettingsError
 from omserver_master.settings import load_settings
 from omserver_master.wire.certificates import issue, make_authority
 from tests.integration.conftest import MODULES
-from tests.system import CHECKOUT, System
+from tests.system import System
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +77,3 @@ def test_listening_wider_than_loopback_needs_tls(tmp_path: Path) -> None:
     environment = {"OMSERVER_HOME": str(tmp_path), "OMSERVER_RPYC_HOST": "0.0.0.0"}
     with pytest.raises(SettingsError, match="TLS_CERT"):
         load_settings(environment)
-
-
-def test_one_command_makes_all_that_the_documented_lines_need(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    done = subprocess.run(
-        [sys.executable, "-m", "omserver_master", "tls", "make", "master.example.com"],
-        env={"OMSERVER_HOME": str(home), "PATH": "/usr/bin:/bin"},
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    for name in ("ca.pem", "ca.key", "master.pem", "master.key"):
-        file = home / "tls" / name
-        assert file.stat().st_mode & 0o777 == 0o600
-    assert f"OMSERVER_TLS_CERT={home}/tls/master.pem" in done.stdout
-    client_context(home / "tls" / "ca.pem")
