@@ -21,7 +21,10 @@ from .errors import SettingsError
 PREFIX = "OMSERVER_"
 #: Read from config.py of an original OMServer, refused if published, and not used otherwise.
 SECRET_KEY = "SECRET_KEY"  # noqa: S105 -- the name of a setting, not a secret
-PLATFORMS = ("saltstack", "ansible", "func", "local", "sim")
+#: What AUTO_PLATFORM may be, and the kind of connection that it means.
+PLATFORMS = {"saltstack": "salt", "local": "local", "sim": "sim"}
+#: Names that the original knew too, and that this version has no engine for.
+PLATFORMS_WITHOUT_ENGINE = ("ansible", "func")
 #: Folders of the data folder, each of mode 0700.
 FOLDERS = ("keys", "run", "logs")
 
@@ -57,7 +60,7 @@ class Settings:
     tls_client_ca: Path | None
     #: A job on more hosts than that needs their number said, unless its module names a number of its own.
     confirm_above: int
-    #: The connection kind that a host without a connection of its own is reached by.
+    #: A key of `PLATFORMS`: hosts that are added without a connection get the site's one of that kind.
     auto_platform: str
 
     def key_for(self, program: str) -> Path:
@@ -170,6 +173,8 @@ def _checked(name: str, given: Mapping[str, object]) -> object:
         return _path(value) if isinstance(value, str) and rule.read is _path else value
     try:
         return rule.read(value)
+    except SettingsError:
+        raise
     except (ValueError, TypeError) as error:
         shown = "the value given" if name == "DATABASE_URL" else repr(value)
         raise SettingsError(f"{name} must be {rule.expected}, not {shown}.") from error
@@ -219,6 +224,11 @@ def _host(value: object) -> str:
 
 
 def _platform(value: object) -> str:
+    if value in PLATFORMS_WITHOUT_ENGINE:
+        raise SettingsError(
+            f"AUTO_PLATFORM is {value!r}, which this version has no engine for; "
+            f"it must be one of {', '.join(PLATFORMS)}."
+        )
     if value not in PLATFORMS:
         raise ValueError
     return str(value)

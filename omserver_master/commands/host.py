@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import click
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from omserver_client.errors import BadRequest
 
+from ..settings import PLATFORMS
 from ..store import connections, hosts
 from ..store.engine import begin, read
 from .localsite import note, open_site, show_table
@@ -19,7 +20,11 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--connection", required=True, metavar="NAME", help="The way to it: `omserver connection`.")
+@click.option(
+    "--connection",
+    metavar="NAME",
+    help="The way to it: `omserver connection`; default: the only one of the kind that AUTO_PLATFORM names.",
+)
 @click.option(
     "--remote-id", metavar="ID", help="What the engine calls it (a Salt minion id); default: its name."
 )
@@ -31,7 +36,7 @@ def command() -> None:
 @click.option("--app", default="www.domain.com", show_default=True, help="Application category in it.")
 def add(
     name: str,
-    connection: str,
+    connection: str | None,
     remote_id: str | None,
     inner_ip: str,
     outer_ip: str,
@@ -41,16 +46,37 @@ def add(
     app: str,
 ) -> None:
     """Add the host NAME."""
-    with begin(open_site().engine) as conn:
-        way = connections.connection_by_name(conn, connection)
-        if way is None:
-            raise BadRequest(f"There is no connection {connection!r}.", field="connection")
+    site = open_site()
+    with begin(site.engine) as conn:
+        way = _named(conn, connection) if connection else _usual(conn, site.settings.auto_platform)
         place = hosts.add_app(conn, hosts.add_category(conn, categ), app)
         host = hosts.add_host(conn, name, wip=outer_ip, lip=inner_ip, os=os_name, app_id=place)
         if os_family:
             hosts.set_facts(conn, host, {"os_family": os_family})
         connections.link_host(conn, host, way["id"], remote_id or name)
-        note(conn, "host.add", name, f"connection {connection}, id there {remote_id or name}")
+        note(conn, "host.add", name, f"connection {way['name']}, id there {remote_id or name}")
+
+
+def _named(conn: Connection, name: str) -> RowMapping:
+    way = connections.connection_by_name(conn, name)
+    if way is None:
+        raise BadRequest(f"There is no connection {name!r}.", field="connection")
+    return way
+
+
+def _usual(conn: Connection, platform: str) -> RowMapping:
+    """The only enabled connection of the kind that AUTO_PLATFORM means."""
+    kind = PLATFORMS[platform]
+    found = [row for row in connections.list_connections(conn) if row["kind"] == kind and row["enabled"]]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(row["name"] for row in found)
+    number = f"{len(found)} connections" if found else "no connection"
+    raise BadRequest(
+        f"AUTO_PLATFORM is {platform}, and the site has {number} of the kind {kind}"
+        f"{f' ({names})' if names else ''}: say which with --connection.",
+        field="connection",
+    )
 
 
 @command.command("list")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from omserver_client.keyfile import PUBLISHED_SECRETS
+from omserver_master.backends import KINDS
 from omserver_master.errors import SettingsError
-from omserver_master.settings import PREFIX, Settings, load_settings, open_home, setting_names
+from omserver_master.settings import PLATFORMS, PREFIX, Settings, load_settings, open_home, setting_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +46,7 @@ def test_the_environment_goes_before_config_py_and_that_before_the_default(tmp_p
         ("WEB_PORT", "80.5"), ("WORKERS", "0"), ("WORKERS", "-1"), ("WORKERS", "999"),
         ("RUNCOMMANDS_WAIT", "1e9"), ("MAX_FRAME", "10"), ("MAX_FRAME", "999999999999"), ("RPYC_HOST", ""),
         ("RPYC_HOST", "a b"), ("WEB_HOST", "http://x/"), ("AUTO_PLATFORM", "puppet"), ("AUTO_PLATFORM", ""),
+        ("AUTO_PLATFORM", "salt"),
         ("HOME", " "), ("MODULES_DIR", ""), ("KEY_FILE", ""), ("CONFIRM_ABOVE", "0"),
         ("TLS_CERT", ""),
     ],
@@ -54,6 +56,24 @@ def test_a_wrong_value_is_named_with_what_it_must_be(tmp_path: Path, name: str, 
         _load(tmp_path, **{name: value})
     assert "must be" in str(error.value)
     assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize("platform", ["ansible", "func"])
+def test_a_platform_without_an_engine_is_refused_and_said_to_be_without_one(
+    tmp_path: Path, platform: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        _load(tmp_path, f"AUTO_PLATFORM = {platform!r}")
+    assert str(error.value) == (
+        f"AUTO_PLATFORM is '{platform}', which this version has no engine for; "
+        "it must be one of saltstack, local, sim."
+    )
+
+
+def test_every_platform_is_a_kind_that_there_is(tmp_path: Path) -> None:
+    assert set(PLATFORMS.values()) == set(KINDS)
+    for platform in PLATFORMS:
+        assert _load(tmp_path, AUTO_PLATFORM=platform).auto_platform == platform
 
 
 @pytest.mark.parametrize("value", ["True", "None", "'8'+'x'", "[8511]", "8511.0"])
