@@ -10,6 +10,8 @@ import ipaddress
 import itertools
 import socket
 import ssl
+from queue import Empty, SimpleQueue
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -19,6 +21,8 @@ from .errors import NotReached, ProtocolError
 from .frames import MAX_FRAME, DeadlineStream, LimitedChannel, load
 
 CONNECT_TIMEOUT = 5.0
+#: What localhost means, whatever a resolver thinks. Of several refusals the last address's is told.
+LOCALHOST = ("::1", "127.0.0.1")
 #: How long one frame may take in either direction, in seconds.
 FRAME_TIMEOUT = 30.0
 
@@ -78,7 +82,7 @@ class Transport:
 
     def _connect(self, host: str, port: int, tls: ssl.SSLContext | None, timeout: float) -> socket.socket:
         try:
-            addresses = _resolve(host, port)
+            addresses = _resolve(host, port, timeout)
             if tls is None and not all(ipaddress.ip_address(ip).is_loopback for ip, _ in addresses):
                 raise NotReached(f"{self.where} is not this machine: a connection there needs TLS.")
             sock = _connected(addresses, timeout)
@@ -87,7 +91,7 @@ class Transport:
             raise
         except ConnectionRefusedError as error:
             raise NotReached(f"The master is not running at {self.where}: connection refused.") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: the name cannot be one of the DNS
             raise NotReached(f"The master at {self.where} was not reached: {error}.") from error
 
     def _find_root(self, timeout: float) -> tuple[Any, ...]:
@@ -131,9 +135,35 @@ class Transport:
         return ProtocolError(f"The master at {self.where} sent {what}.")
 
 
-def _resolve(host: str, port: int) -> list[tuple[str, int]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(str(address[0]).partition("%")[0], port) for *_, address in found]
+def _resolve(host: str, port: int, timeout: float) -> list[tuple[str, int]]:
+    """The addresses of *host*, within *timeout* seconds."""
+    if host.lower() == "localhost":
+        return [(ip, port) for ip in LOCALHOST]
+    try:
+        return [(str(ipaddress.ip_address(host)).partition("%")[0], port)]
+    except ValueError:
+        return [(ip, port) for ip in _looked_up(host, timeout)]
+
+
+def _looked_up(host: str, timeout: float) -> list[str]:
+    answers: SimpleQueue[list[str] | Exception] = SimpleQueue()
+    Thread(target=_look_up, args=(host, answers), daemon=True).start()
+    try:
+        found = answers.get(timeout=timeout)
+    except Empty:
+        raise TimeoutError(f"nobody said within {timeout:.0f} s which address {host} has") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _look_up(host: str, answers: SimpleQueue[list[str] | Exception]) -> None:
+    """Ask the system's resolver, which takes as long as it likes; hence a thread that nobody waits for."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        answers.put([str(address[0]).partition("%")[0] for *_, address in found])
+    except (OSError, UnicodeError) as error:
+        answers.put(error)
 
 
 def _connected(addresses: list[tuple[str, int]], timeout: float) -> socket.socket:

@@ -12,11 +12,15 @@ PACKAGES = ("omserver_client", "omserver_master", "omserver_web")
 
 #: Calls without an argument that wait until something happens.
 WAITS = {"wait", "join", "acquire", "get", "communicate", "wait_for", "sigwait", "pause"}
+#: Calls that ask a resolver, whatever their arguments.
+ASKS = {"getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo", "getfqdn"}
 #: Functions of subprocess that wait for the process.
 RUNS = {"run", "check_output", "check_call", "call"}
 
 #: ``file:function`` -> why it may wait as long as it takes.
 MAY_WAIT = {
+    "omserver_client/transport.py:_look_up": "a thread of its own; whoever started it waits with a limit",
+    "omserver_master/demo/place.py:_check_port": "looks at this machine, once, before anything is started",
     "omserver_master/commands/master.py:_readable": "the master runs until a signal tells it to stop",
     "omserver_master/jobs/code.py:_take_turns": "the run that owns it always closes it",
     "omserver_master/registry/pool.py:_keep": "a thread that serves the pool until the pool is closed",
@@ -44,6 +48,8 @@ def _is_endless(call: ast.Call) -> bool:
     keywords = {keyword.arg for keyword in call.keywords}
     if isinstance(owner, ast.Name) and owner.id == "subprocess":
         return name in RUNS and "timeout" not in keywords
+    if name in ASKS:
+        return True
     if name == "wait_for":
         return len(call.args) < 2 and "timeout" not in keywords
     if name == "select":
@@ -63,7 +69,14 @@ def test_every_wait_has_a_deadline_or_a_reason() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["event.wait()", "thread.join()", "queue.get()", "subprocess.run(['x'])", "condition.wait_for(f)"],
+    [
+        "event.wait()",
+        "thread.join()",
+        "queue.get()",
+        "subprocess.run(['x'])",
+        "condition.wait_for(f)",
+        "socket.getaddrinfo('x', 1)",
+    ],
 )
 def test_a_wait_without_a_deadline_is_seen(text: str) -> None:
     assert waits(ast.parse(f"def f():\n    {text}\n"))
