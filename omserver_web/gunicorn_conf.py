@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
-_host = os.environ.get("OMSERVER_WEB_HOST") or "127.0.0.1"
-_port = os.environ.get("OMSERVER_WEB_PORT") or "8511"
+from .settings import from_environment
 
-bind = f"{_host}:{_port}"
+_settings = from_environment(os.environ)
+_host = str(_settings["WEB_HOST"]).strip("[]")
+
+bind = f"[{_host}]:{_settings['WEB_PORT']}" if ":" in _host else f"{_host}:{_settings['WEB_PORT']}"
 worker_class = "gthread"
-workers = int(os.environ.get("OMSERVER_WEB_WORKERS") or "1")
+workers = _settings["WORKERS"]
 threads = 32
 timeout = 60
 graceful_timeout = 5

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
+from .numbers import number
+
 #: Names that a browser on this machine may use for it.
 LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 
@@ -36,6 +38,8 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         "RPYC_PORT": _number(value("RPYC_PORT", "11511"), "OMSERVER_RPYC_PORT", 1, 65535),
         "KEY_FILE": Path(value("KEY_FILE", str(home / "keys" / "web.key"))).expanduser(),
         "WEB_HOST": value("WEB_HOST", "127.0.0.1"),
+        "WEB_PORT": _number(value("WEB_PORT", "8511"), "OMSERVER_WEB_PORT", 1, 65535),
+        "WORKERS": _number(value("WEB_WORKERS", "1"), "OMSERVER_WEB_WORKERS", 1, 64),
         "HTTPS": value("WEB_HTTPS", "0") == "1",
         "NAMES": value("WEB_NAMES", "").replace(",", " ").split(),
         "STREAMS": _number(value("WEB_STREAMS", "16"), "OMSERVER_WEB_STREAMS", 0, 1000),
@@ -45,9 +49,10 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, object]:
 
 
 def _number(text: str, name: str, low: int, high: int) -> int:
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-        raise BadSetting(f"{name} must be a whole number from {low} to {high}, not {text!r}.")
-    return int(text)
+    count = number(text)
+    if count is None or not low <= count <= high:
+        raise BadSetting(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}.")
+    return count
 
 
 def _refuse_http_abroad(settings: Mapping[str, object]) -> None:

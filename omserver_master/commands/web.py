@@ -17,14 +17,7 @@ def command() -> None:
     """Serve the console with gunicorn, on OMSERVER_WEB_HOST and OMSERVER_WEB_PORT."""
     if any(importlib.util.find_spec(name) is None for name in ("gunicorn", "omserver_web")):
         raise click.ClickException("the console is not installed here. Run: pip install 'omserver[web]'")
-    argv = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        "python:omserver_web.gunicorn_conf",
-        "omserver_web.wsgi:app",
-    ]
+    argv = [sys.executable, "-m", "omserver_web"]
     os.execve(sys.executable, argv, {**os.environ, **console_environment(load_settings())})  # noqa: S606
 
 
