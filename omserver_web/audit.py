@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 
 from .master import ask
+from .numbers import number
 
 bp = Blueprint("audit", __name__, url_prefix="/audit")
 
@@ -19,5 +20,5 @@ def index():
     """
     wanted = {name: request.args.get(name, "").strip() for name in ("user", "action")}
     asked = {name: text or None for name, text in wanted.items()}
-    answer = ask("audit.list", limit=PAGE, before=request.args.get("before", type=int), **asked)
+    answer = ask("audit.list", limit=PAGE, before=number(request.args.get("before")), **asked)
     return render_template("audit/list.html", **answer, wanted=wanted)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import unicodedata
+from typing import Any
+
 from flask import Blueprint, render_template, request
 
 from .master import NotFound, ask
+from .numbers import number
 
 bp = Blueprint("hosts", __name__, url_prefix="/hosts")
 
 PAGE = 200
 #: Jobs on the page of a host.
 RECENT = 20
+#: Hosts looked at in one go while one is searched by its name.
+LOOKED_AT = 1000
+#: No host has a longer name; nor does the master search for one.
+LONGEST_NAME = 255
 
 
 @bp.get("")
 def index():
     """The hosts, by category, application or name."""
     wanted = {name: request.args.get(name, "").strip() for name in ("categ", "app", "q")}
-    offset = max(request.args.get("offset", 0, type=int), 0)
+    offset = number(request.args.get("offset")) or 0
     listing = ask(
         "hosts.list",
-        categ_id=_id(wanted["categ"]),
-        app_id=_id(wanted["app"]),
+        categ_id=number(wanted["categ"]),
+        app_id=number(wanted["app"]),
         search=wanted["q"] or None,
         limit=PAGE,
         offset=offset,
@@ -38,12 +46,28 @@ def show(name: str):
 
     :raise 404: there is no such host, or it may not be seen.
     """
-    found = [host for host in ask("hosts.list", search=name)["hosts"] if host["name"].lower() == name.lower()]
-    if not found:
+    host = find_host(name)
+    jobs = ask("job.list", host=host["name"], limit=RECENT)
+    return render_template("hosts/show.html", host=host, **jobs)
+
+
+def find_host(name: str) -> dict[str, Any]:
+    """The host whose name is *name*, whatever its case.
+
+    Raises:
+        NotFound: there is none, or it may not be seen.
+    """
+    if len(name) > LONGEST_NAME:
         raise NotFound
-    jobs = ask("job.list", host=found[0]["name"], limit=RECENT)
-    return render_template("hosts/show.html", host=found[0], **jobs)
+    offset, total = 0, 1
+    while offset < total:
+        listing = ask("hosts.list", search=name, limit=LOOKED_AT, offset=offset)
+        for host in listing["hosts"]:
+            if _key(host["name"]) == _key(name):
+                return host
+        offset, total = offset + LOOKED_AT, listing["total"]
+    raise NotFound
 
 
-def _id(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).lower()

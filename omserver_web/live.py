@@ -25,6 +25,7 @@ from flask import (
 
 from .jobs import around
 from .master import NotReached, OMServerError, Refused, ask
+from .numbers import number
 from .words import OVER
 
 bp = Blueprint("live", __name__, url_prefix="/jobs")
@@ -66,7 +67,7 @@ def events(job: int):
 
 def _since() -> int:
     told = request.headers.get("Last-Event-ID") or request.args.get("since", "0")
-    return int(told) if told.isascii() and told.isdigit() and len(told) < 16 else 0
+    return number(told) or 0
 
 
 def _news(job: int, since: int, wait: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from .errors import is_part
 from .master import NotFound, ask
 from .modules import matches
+from .numbers import number
 
 bp = Blueprint("search", __name__)
 
@@ -30,10 +31,10 @@ def show():
 
 
 def _job(words: str) -> list[dict[str, object]]:
-    number = words.removeprefix("#")
-    if not (number.isascii() and number.isdigit() and len(number) < 16):
+    job = number(words.removeprefix("#"))
+    if job is None:
         return []
     try:
-        return [ask("job.show", job=int(number))["job"]]
+        return [ask("job.show", job=job)["job"]]
     except NotFound:
         return []
