@@ -24,6 +24,7 @@ from . import (
     live,
     modules,
     outputs,
+    params,
     preferences,
     run,
     search,
@@ -39,6 +40,7 @@ from .frontend import COMMAND, STATIC, missing
 from .guard import guard
 from .icons import icon
 from .master import Master, RemoteMaster
+from .numbers import Number
 from .settings import LOOPBACK_NAMES, from_environment, read_secret
 from .visit import Visits
 
@@ -63,6 +65,7 @@ def create_app(settings: Mapping[str, object] | None = None, *, master: Master |
     """
     check_built()
     app = Flask(__name__)
+    app.url_map.converters["int"] = Number
     _configure(app, from_environment(os.environ) if settings is None else settings)
     app.session_interface = Visits()
     app.extensions["master"] = master or _remote_master(app)
@@ -109,7 +112,12 @@ def _remote_master(app: Flask) -> Master:
 def _teach_templates(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
-        ago=times.ago, exact=times.exact, lasted=times.lasted, amount=times.amount, visible=visible.plain
+        ago=times.ago,
+        exact=times.exact,
+        lasted=times.lasted,
+        amount=times.amount,
+        visible=visible.plain,
+        shown=visible.shown,
     )
     app.jinja_env.globals.update(
         icon=icon,
@@ -118,6 +126,8 @@ def _teach_templates(app: Flask) -> None:
         rule=speech.rule,
         choice_label=speech.choice_label,
         choice_value=speech.choice_value,
+        param_pairs=params.pairs,
+        param_text=params.text,
         words=words,
         languages=preferences.LANGUAGES,
         language=lambda: str(get_locale()),

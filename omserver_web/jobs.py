@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from .master import NotFound, Refused, ask
+from .numbers import number
 from .outputs import read_both
 from .words import HOST_STATES, JOB_STATES, OVER
 
@@ -25,7 +27,7 @@ def index():
     """The jobs, newest first."""
     wanted = {name: request.args.get(name, "").strip() for name in ("state", "module", "user", "host")}
     asked = {name: text or None for name, text in wanted.items()}
-    answer = ask("job.list", limit=PAGE, before=request.args.get("before", type=int), **asked)
+    answer = ask("job.list", limit=PAGE, before=number(request.args.get("before")), **asked)
     return render_template("jobs/list.html", **answer, wanted=wanted, states=JOB_STATES)
 
 
@@ -37,7 +39,7 @@ def show(job: int):
     """
     shown = ask("job.show", job=job)["job"]
     state = request.args.get("state") if request.args.get("state") in HOST_STATES else None
-    answer = ask("job.results", job=job, state=state, limit=ROWS, after=request.args.get("after", type=int))
+    answer = ask("job.results", job=job, state=state, limit=ROWS, after=number(request.args.get("after")))
     return render_template("jobs/show.html", **answer, **around(shown), state=state, given=shown["event"])
 
 
@@ -62,7 +64,7 @@ def host(job: int, host: int):
     """
     shown = ask("job.show", job=job)["job"]
     row = find_row(job, host)
-    offset = max(request.args.get("offset", 0, type=int), 0)
+    offset = number(request.args.get("offset")) or 0
     outputs = read_both(job, row, offset=offset, only=request.args.get("stream"))
     template = "jobs/_output.html" if "part" in request.args else "jobs/host.html"
     return render_template(template, job=shown, row=row, outputs=outputs, offset=offset)
@@ -78,6 +80,17 @@ def find_row(job: int, host: int) -> dict[str, Any]:
     if not rows or rows[0]["host_id"] != host:
         raise NotFound
     return rows[0]
+
+
+def all_rows(job: int) -> Iterator[dict[str, Any]]:
+    """The results of every host of a job."""
+    after = None
+    while True:
+        answer = ask("job.results", job=job, limit=ROWS, after=after)
+        yield from answer["results"]
+        if not (answer["more"] and answer["results"]):
+            return
+        after = answer["results"][-1]["host_id"]
 
 
 def around(job: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ A plan lives in the address or in the form; the console keeps none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
+
+from .params import PLACES
 
 #: Field names of parameters begin with this.
 PREFIX = "p."
@@ -82,8 +84,10 @@ class Plan:
             return self.params[param["name"]]
         return texts(param.get("default"))
 
-    def values(self, params: Iterable[Mapping[str, Any]]) -> dict[str, str | list[str]]:
+    def values(self, params: Sequence[Mapping[str, Any]]) -> dict[str, str | list[str]] | list[str]:
         """The parameters as the master takes them; an empty field is left out, so the default counts."""
+        if (field := next(iter(params), None)) and field["kind"] == PLACES:
+            return _places(self.typed(field))
         read = {param["name"]: _value(param, self.typed(param)) for param in params}
         return {name: value for name, value in read.items() if value not in ("", [])}
 
@@ -126,6 +130,13 @@ def texts(default: object) -> list[str]:
     if isinstance(default, (list, tuple)):
         return [str(item) for item in default]
     return [str(default)]
+
+
+def _places(typed: list[str]) -> list[str]:
+    lines = [line for text in typed for line in text.splitlines() or [""]]
+    while lines and not lines[-1]:  # an empty line is a place too, but for those at the end
+        lines.pop()
+    return lines
 
 
 def _value(param: Mapping[str, Any], typed: list[str]) -> str | list[str]:

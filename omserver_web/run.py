@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
+from .jobs import all_rows
 from .master import ConfirmationNeeded, InvalidParam, NotFound, Refused, ask
 from .modules import matches
-from .plan import LONGEST_ADDRESS, Plan
-from .speech import local, rule
+from .numbers import number
+from .params import PLACES, field_of, label, with_fields
+from .plan import LONGEST_ADDRESS, Plan, texts
+from .speech import rule
 from .words import STATUS, error_sentence
 
 bp = Blueprint("run", __name__)
@@ -69,7 +73,7 @@ def submit():
     """
     plan = Plan.read(request.form)
     try:
-        module = ask("modules.show", module=plan.module)
+        module = with_fields(ask("modules.show", module=plan.module))
         answer = ask(
             "job.submit",
             key=request.form.get("key") or None,
@@ -87,12 +91,14 @@ def submit():
 
 
 def _checked_hosts() -> list[dict[str, Any]]:
-    return [{"id": int(text)} for text in request.form.getlist("host_id") if text.isdigit()]
+    ids = [number(text) for text in request.form.getlist("host_id")]
+    if None in ids:
+        abort(400)  # fewer hosts than were checked must not be run on
+    return [{"id": host} for host in ids]
 
 
 def _confirmed() -> int | None:
-    text = request.form.get("confirm", "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    return number(request.form.get("confirm", "").strip())
 
 
 def _chosen(plan: Plan) -> Plan:
@@ -104,21 +110,22 @@ def _chosen(plan: Plan) -> Plan:
     return plan
 
 
-def _plan_of_job(number: str, states: list[str]) -> Plan:
-    if not number.isdigit():
+def _plan_of_job(told: str, states: list[str]) -> Plan:
+    wanted = number(told)
+    if wanted is None:
         raise NotFound
-    job = ask("job.show", job=int(number))["job"]
-    results = ask("job.results", job=job["id"])["results"]
-    hosts = [row["host"] for row in results if not states or row["state"] in states]
-    params = {name: str(text).split("\n") for name, text in job["params"].items()}
+    job = ask("job.show", job=wanted)["job"]
+    hosts = [row["host"] for row in all_rows(wanted) if not states or row["state"] in states]
+    given = job["params"] if isinstance(job["params"], Mapping) else {PLACES: job["params"]}
+    params = {name: texts(value) for name, value in given.items()}
     return Plan(module=job["module"], hosts=tuple(hosts), params_of=job["module"], params=params)
 
 
 def _hosts(plan: Plan) -> dict[str, Any]:
     return ask(
         "hosts.list",
-        categ_id=int(plan.categ) if plan.categ.isdigit() else None,
-        app_id=int(plan.app) if plan.app.isdigit() else None,
+        categ_id=number(plan.categ),
+        app_id=number(plan.app),
         search=plan.search or None,
         limit=SHOWN,
     )
@@ -126,7 +133,7 @@ def _hosts(plan: Plan) -> dict[str, Any]:
 
 def _page(plan: Plan, refused: Refused | None = None) -> str:
     modules = ask("modules.list")["modules"]
-    module = next((each for each in modules if each["id"] == plan.module), None)
+    module = next((with_fields(each) for each in modules if each["id"] == plan.module), None)
     result = _check(plan, module)
     if refused is not None:
         _explain(result, refused, module)
@@ -183,11 +190,10 @@ def _explain(result: Check, refused: Refused, module: dict[str, Any] | None, *, 
 
 def _explain_param(result: Check, refused: InvalidParam, module: dict[str, Any], touched: bool) -> None:
     result.preview = None
-    param = next((each for each in module["params"] if each["name"] == refused.details.get("param")), None)
+    param = field_of(module, refused.details.get("param"))
     if param is None:
         result.problem, result.detail = error_sentence(refused.code), refused.text
         return
-    label = local(param, "label") or param["name"]
-    result.wanted = _("Fill in “%(field)s”.", field=label)
+    result.wanted = _("Fill in “%(field)s”.", field=label(param))
     if touched:
         result.field_errors[param["name"]] = rule(param) or _("This field must be filled in.")

@@ -8,6 +8,8 @@ from typing import Any
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
+from .visible import shown
+
 
 def chinese() -> bool:
     """Whether this request is answered in Chinese."""
@@ -21,7 +23,7 @@ def local(thing: Mapping[str, Any], name: str) -> str:
     A title is often the first sentence of a file: it stands here without its full stop.
     """
     own, other = (f"{name}_zh", name) if chinese() else (name, f"{name}_zh")
-    text = thing.get(own) or thing.get(other) or ""
+    text = shown(thing.get(own) or thing.get(other) or "")
     return text.rstrip(".。") if name == "title" else text
 
 
@@ -29,7 +31,7 @@ def choice_label(choice: Any) -> str:
     """The label of one [value, label, label_zh] of a parameter."""
     parts = [choice] if isinstance(choice, str) else list(choice)
     value, label, label_zh = (parts + [""] * 3)[:3]
-    return (label_zh or label if chinese() else label or label_zh) or value
+    return shown((label_zh or label if chinese() else label or label_zh) or value)
 
 
 def choice_value(choice: Any) -> str:
@@ -77,5 +79,5 @@ def _text_rule(param: Mapping[str, Any]) -> str:
     if param.get("max_length"):
         sentences.append(_("At most %(count)s characters.", count=param["max_length"]))
     if param.get("pattern"):
-        sentences.append(_("It must look like %(pattern)s", pattern=param["pattern"]))
+        sentences.append(_("It must look like %(pattern)s", pattern=shown(param["pattern"])))
     return " ".join(sentences)

@@ -16,7 +16,7 @@ _SEQUENCE = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)"
 #: Control characters except tab and line feed; bytes that are not UTF-8; whatever turns, joins, hides or tags
 #: text (all that Unicode calls "format", and some that are blank).
 _SINGLE = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
     "\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc\U000110bd\U000110cd\U00013430-\U0001343f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
@@ -58,6 +58,11 @@ def picture(letter: str) -> str:
 def plain(text: str) -> Markup:
     """One line of text from a host or a person, made visible in the same way."""
     return visible(text.encode("utf-8", "surrogatepass" if _has_surrogate(text) else "strict"))
+
+
+def shown(text: str) -> str:
+    """*text* with what was hidden in it made visible, for where there can be no markup; not yet escaped."""
+    return _HIDDEN.sub(lambda match: "".join(map(picture, match[0])), text)
 
 
 def _has_surrogate(text: str) -> bool:

@@ -262,7 +262,7 @@ class FakeMaster:
             raise UnknownHost("Unknown hosts.", hosts=unknown)
         return [host for host in found if host]
 
-    def _job_preview(self, module: str, params: dict[str, Any], hosts: list[Any]) -> dict[str, Any]:
+    def _job_preview(self, module: str, params: Any, hosts: list[Any]) -> dict[str, Any]:
         shown = self._modules_show(module)
         targets = self._named(hosts)
         if any(host["name"] == "db-01" for host in targets):
@@ -273,7 +273,7 @@ class FakeMaster:
             raise InvalidParam("service is required", param="service", reason="required")
         return {
             "module": {name: shown[name] for name in ("id", "title", "title_zh", "risk", "repeat")},
-            "params": {name: str(text) for name, text in params.items()},
+            "params": params,
             "hosts": targets,
             "warnings": [{"code": "long_unseen", "host": "web-01", "hours": "2", "text": "web-01 ..."}],
             "confirm": self.confirm,
