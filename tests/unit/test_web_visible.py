@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omserver_web.times import amount, lasted
-from omserver_web.visible import plain, visible, whole_letters
+from omserver_web.visible import plain, shown, visible, whole_letters
 
 MARKS = re.compile(r"</?span[^>]*>")
 
@@ -37,6 +37,17 @@ MARKS = re.compile(r"</?span[^>]*>")
 )
 def test_each_kind_of_hidden_thing_is_shown(printed: bytes, shown: str) -> None:
     assert visible(printed).startswith(shown)
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_text_without_markup_is_shown_in_the_same_way(text: str) -> None:
+    shown(text).encode()  # no half of a letter is left
+    if text.isascii() and "\r" not in text:
+        assert shown(text) == unescape(MARKS.sub("", visible(text.encode())))
+
+
+def test_a_half_letter_is_shown_by_its_number() -> None:
+    assert shown("a\ud800b") == "aU+D800b"
 
 
 @given(st.binary(max_size=400))
