@@ -22,7 +22,7 @@ def command() -> None:
     """Run the master: the RPyC service and its workers, until SIGTERM or Ctrl-C."""
     from ..service import Master  # loaded when it is needed: `omserver --help` stays fast
 
-    logging.basicConfig(level=logging.INFO, format=LINE)
+    log_to_stderr()
     wait_for_signal = _listen_for(signal.SIGTERM, signal.SIGINT)
     try:
         settings = load_settings()
@@ -32,6 +32,12 @@ def command() -> None:
             click.echo("omserver_master is stopping", err=True)
     except OMServerError as error:
         raise click.ClickException(str(error)) from error
+
+
+def log_to_stderr() -> None:
+    """Log what we do as lines on standard error; of Alembic, which tells what it looked at, warnings only."""
+    logging.basicConfig(level=logging.INFO, format=LINE)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _listen_for(*numbers: signal.Signals) -> Callable[[], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 
@@ -11,7 +10,7 @@ import click
 from omserver_client.errors import OMServerError
 
 from ..settings import load_settings
-from .master import LINE
+from .master import log_to_stderr
 
 
 @click.command(name="worker")
@@ -24,7 +23,7 @@ def command(name: str | None, bell: int | None) -> None:
     from ..registry.pool import ChildPool
     from ..store.engine import make_engine
 
-    logging.basicConfig(level=logging.INFO, format=LINE)
+    log_to_stderr()
     name = name or f"{os.uname().nodename}-{os.getpid()}"
     try:
         settings = load_settings()
