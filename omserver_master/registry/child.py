@@ -42,8 +42,8 @@ from .oldstyle import normalise
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _FILE_SIZE = 256 << 20
-#: More memory than this at any time, and the process is not used again.
-_RETIRE_ABOVE = 256 << 10  # KiB, as getrusage counts
+#: More memory than this at any time, in KiB, and the process is not used again.
+_RETIRE_ABOVE = 256 << 10
 
 
 def main(arguments: list[str]) -> None:
@@ -143,8 +143,17 @@ def _tidy(folder: Path, environment: dict[str, str]) -> None:
 
 def _is_used_up() -> bool:
     """Whether something is left of the module: threads, processes, a lot of memory."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _RETIRE_ABOVE
-    return used or threading.active_count() > 1 or _has_children()
+    return _most_memory() > _RETIRE_ABOVE or threading.active_count() > 1 or _has_children()
+
+
+def _most_memory() -> int:
+    """The most memory that this program ever had, in KiB.
+
+    Not what getrusage says: that counts the process which started this one, until it became this program.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+    return int(line.split()[1])
 
 
 def _has_children() -> bool:
