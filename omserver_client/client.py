@@ -199,7 +199,7 @@ class Client:
         args = _work(module, params, hosts) | _given(options)
         return self.call("job.submit", args, key=key or str(uuid.uuid4()))
 
-    def job(self, job: int | str) -> Json:
+    def job(self, job: int) -> Json:
         """One job."""
         return dict(self.call("job.show", {"job": job})["job"])
 
@@ -207,27 +207,27 @@ class Client:
         """Jobs, newest first: ``{jobs, more}``. *filters*: as ``job.list`` takes them."""
         return self.call("job.list", filters)
 
-    def results(self, job: int | str, **filters: Any) -> Json:
+    def results(self, job: int, **filters: Any) -> Json:
         """A job's results per host: ``{results, more}``. *filters*: ``state``, ``limit``, ``after``."""
         return self.call("job.results", {"job": job} | filters)
 
     def output(
-        self, job: int | str, host_id: int, stream: str = "stdout", offset: int = 0, limit: int = 262144
+        self, job: int, host_id: int, stream: str = "stdout", offset: int = 0, limit: int = 262144
     ) -> Json:
         """A piece of one host's output: ``{text (base64), bytes_total, cut_bytes, next}``."""
         args = {"job": job, "host_id": host_id, "stream": stream, "offset": offset, "limit": limit}
         return self.call("job.output", args)
 
-    def events(self, job: int | str, since: int = 0, wait: float = 0) -> Json:
+    def events(self, job: int, since: int = 0, wait: float = 0) -> Json:
         """What is newer than *since*: ``{job, results, event}``; waits for it up to *wait* seconds (25)."""
         args = {"job": job, "since": since, "wait": wait}
         return self.call("job.events", args, deadline=self.timeout + wait)
 
-    def cancel(self, job: int | str) -> Json:
+    def cancel(self, job: int) -> Json:
         """Cancel a job, and answer it."""
         return dict(self.call("job.cancel", {"job": job})["job"])
 
-    def watch(self, job: int | str, since: int = 0) -> Iterator[Json]:
+    def watch(self, job: int, since: int = 0) -> Iterator[Json]:
         """Yield a job's results as they change, until the job is over."""
         while True:
             news = self.events(job, since, POLL)

@@ -28,10 +28,10 @@ Json = Mapping[str, Any]
 class Follower(Protocol):
     """What following needs of a client."""
 
-    def events(self, job: str, since: int = 0, wait: float = 0) -> Json: ...
+    def events(self, job: int, since: int = 0, wait: float = 0) -> Json: ...
 
 
-def follow(client: Follower, job: str, seen: Callable[[Json], None], note: Callable[[Json], None]) -> Json:
+def follow(client: Follower, job: int, seen: Callable[[Json], None], note: Callable[[Json], None]) -> Json:
     """Wait until *job* has ended and answer it as it then is.
 
     *seen* is called for every host result that changed, *note* with the job each time there is news of it.
@@ -51,7 +51,7 @@ def follow(client: Follower, job: str, seen: Callable[[Json], None], note: Calla
             return final
 
 
-def _patient_events(client: Follower, job: str, since: int) -> Json:
+def _patient_events(client: Follower, job: int, since: int) -> Json:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -44,12 +44,12 @@ def job() -> None:
 
 
 @job.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 @click.option("--output", is_flag=True, help="Print all that the hosts printed.")
 @click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
 @click.option("--follow", is_flag=True, help="Wait for its end; the exit code is then that of the run.")
 @json_option
-def show(job_id: str, output: bool, raw: bool, follow: bool, as_json: bool) -> int:
+def show(job_id: int, output: bool, raw: bool, follow: bool, as_json: bool) -> int:
     """Show a job and what happened on each of its hosts."""
     with master() as client:
         if follow:
@@ -63,9 +63,9 @@ def show(job_id: str, output: bool, raw: bool, follow: bool, as_json: bool) -> i
 
 
 @job.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 @json_option
-def cancel(job_id: str, as_json: bool) -> None:
+def cancel(job_id: int, as_json: bool) -> None:
     """Stop a job: hosts not yet begun are left alone, work that runs is stopped where that is possible."""
     with master() as client:
         found = client.cancel(job_id)

@@ -14,7 +14,7 @@ from .show import console, state_text
 from .visible import visible_bytes, visible_line
 
 
-def all_results(client: Client, job: str) -> list[dict[str, Any]]:
+def all_results(client: Client, job: int) -> list[dict[str, Any]]:
     """Every host result of *job*, page after page."""
     found: list[dict[str, Any]] = []
     after = None
@@ -26,7 +26,7 @@ def all_results(client: Client, job: str) -> list[dict[str, Any]]:
         after = page["results"][-1]["host_id"]
 
 
-def print_outputs(client: Client, job: str, results: list[dict[str, Any]], *, raw: bool) -> None:
+def print_outputs(client: Client, job: int, results: list[dict[str, Any]], *, raw: bool) -> None:
     """Print what each host wrote, under its name; as it came only when *raw*."""
     out = console()
     for result in results:
@@ -49,7 +49,7 @@ def _print_stream(out: Console, stream: str, text: bytes, cut: int, *, raw: bool
         out.print(f"-- {cut} more bytes were cut off")
 
 
-def read_output(client: Client, job: str, host_id: int, stream: str) -> tuple[bytes, int]:
+def read_output(client: Client, job: int, host_id: int, stream: str) -> tuple[bytes, int]:
     """All that the master kept of one host's *stream*, and the number of bytes that were cut off."""
     whole, offset = b"", 0
     while True:
@@ -60,7 +60,7 @@ def read_output(client: Client, job: str, host_id: int, stream: str) -> tuple[by
         offset = part["next"]
 
 
-def outputs_as_json(client: Client, job: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def outputs_as_json(client: Client, job: int, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The *results* with their outputs as text, bytes that are not UTF-8 written out as ``\\xff``."""
     full = []
     for result in results:

@@ -66,7 +66,7 @@ def run(
         return watch(client, job["id"], output=output, raw=raw, as_json=as_json)
 
 
-def watch(client: Client, job_id: str, *, output: bool, raw: bool, as_json: bool) -> int:
+def watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: bool) -> int:
     """Follow a job to its end and answer the exit code; Ctrl-C leaves the job running."""
     try:
         return _watch(client, job_id, output=output, raw=raw, as_json=as_json)
@@ -78,7 +78,7 @@ def watch(client: Client, job_id: str, *, output: bool, raw: bool, as_json: bool
         raise
 
 
-def _watch(client: Client, job_id: str, *, output: bool, raw: bool, as_json: bool) -> int:
+def _watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: bool) -> int:
     if as_json:
         job = follow(client, job_id, _ignore, _ignore)
         print_json(job_document(client, job, output=output))

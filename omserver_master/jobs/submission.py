@@ -181,9 +181,7 @@ def _insert(
     message_id: str,
     key: str | None,
 ) -> Submitted:
-    if found.confirm is not None and wish.confirm != found.confirm:
-        text = f"This would run on {found.confirm} hosts; confirm the number."
-        raise ConfirmationNeeded(text, number=found.confirm)
+    _check_confirmed(found, wish)
     module = found.module
     modules.keep_version(conn, module.id, module.sha256, module.source.decode())
     timeout = wish.timeout or math.ceil(module.timeout)
@@ -211,6 +209,13 @@ def _insert(
     detail = f"module {module.id} on {len(found.rows)} hosts: {names}; {json.dumps(found.params)}"
     audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
     return Submitted(job_id, False)
+
+
+def _check_confirmed(found: Plan, wish: Wish) -> None:
+    """A number that was said must be right, also where none had to be said."""
+    number = len(found.rows)
+    if (found.confirm, wish.confirm) != (None, None) and wish.confirm != number:
+        raise ConfirmationNeeded(f"This would run on {number} hosts; confirm the number.", number=number)
 
 
 class _HostTable:

@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omserver_client.errors import LoginFailed, LoginRequired, NotFound, Refused, UnknownHost, UnknownModule
+from omserver_client.errors import (
+    BadRequest,
+    LoginFailed,
+    LoginRequired,
+    NotFound,
+    Refused,
+    UnknownHost,
+    UnknownModule,
+)
 from omserver_client.keyfile import Key, new_key, write_key
 from omserver_client.messages import Reply, Request
 from omserver_master.caller import Caller, CallerKey
@@ -176,7 +184,14 @@ class FakeMaster:
     def job_submit(self, args: Json) -> Json:
         return {"job": self.job | {"state": "queued"}, "repeated": False}
 
+    def _known(self, args: Json) -> None:
+        if not isinstance(args["job"], int):
+            raise BadRequest("job: Input should be a valid integer.")
+        if args["job"] != 7:
+            raise NotFound("There is no such job.")
+
     def job_events(self, args: Json) -> Json:
+        self._known(args)
         newer = [row for row in self.results if row["event"] > args["since"]]
         return {
             "job": self.job,
@@ -188,15 +203,16 @@ class FakeMaster:
         return {"jobs": [self.job], "more": False}
 
     def job_show(self, args: Json) -> Json:
-        if str(args["job"]) != "7":
-            raise NotFound("There is no such job.")
+        self._known(args)
         return {"job": self.job}
 
     def job_results(self, args: Json) -> Json:
+        self._known(args)
         rows = [row for row in self.results if row["host_id"] > (args.get("after") or 0)]
         return {"results": rows[:1], "more": len(rows) > 1}
 
     def job_output(self, args: Json) -> Json:
+        self._known(args)
         piece = self.output[args["offset"] : args["offset"] + 4]
         end = args["offset"] + len(piece)
         return {
@@ -207,6 +223,7 @@ class FakeMaster:
         }
 
     def job_cancel(self, args: Json) -> Json:
+        self._known(args)
         return {"job": self.job | {"state": "cancelling"}}
 
     def status(self, args: Json) -> Json:

@@ -128,7 +128,7 @@ class FakeEvents:
         self.news = list(news)
         self.asked: list[int] = []
 
-    def events(self, job: str, since: int = 0, wait: float = 0) -> dict[str, Any]:
+    def events(self, job: int, since: int = 0, wait: float = 0) -> dict[str, Any]:
         self.asked.append(since)
         answer = self.news.pop(0)
         if isinstance(answer, Exception):
@@ -149,7 +149,7 @@ def test_following_asks_for_what_is_newer_until_the_end_and_sees_every_host_once
         news("running", 1, "web-01"), news("succeeded", 2, "web-02"), news("succeeded", 3, "web-03")
     )
     seen: list[str] = []
-    follow.follow(master, "1", lambda result: seen.append(result["host"]), lambda job: None)
+    follow.follow(master, 1, lambda result: seen.append(result["host"]), lambda job: None)
     assert seen == ["web-01", "web-02", "web-03"]
     assert master.asked == [0, 1, 2]
 
@@ -157,10 +157,10 @@ def test_following_asks_for_what_is_newer_until_the_end_and_sees_every_host_once
 def test_following_survives_a_master_that_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow.time, "sleep", lambda seconds: None)
     master = FakeEvents(NotReached(), NotReached(), news("succeeded", 3))
-    assert follow.follow(master, "1", print, print)["state"] == "succeeded"
+    assert follow.follow(master, 1, print, print)["state"] == "succeeded"
 
 
 def test_following_gives_up_when_the_master_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "PATIENCE", -1.0)
     with pytest.raises(NotReached):
-        follow.follow(FakeEvents(NotReached()), "1", print, print)
+        follow.follow(FakeEvents(NotReached()), 1, print, print)
