@@ -130,6 +130,7 @@ def evil_modules() -> list[dict[str, Any]]:
         for kind in kinds
     ]
     texts = dict.fromkeys(("title_zh", "caption", "caption_zh", "doc"), EVIL)
+    params.append(param("word", "text", **words, pattern=EVIL))  # its rule is on the page: it has no choices
     return [
         module("2901", EVIL, **texts, params=params, engines=["salt"], direct=True),
         module("2902", EVIL, **texts, broken={"line": 3, "reason": EVIL}),

@@ -124,4 +124,8 @@ def test_a_host_is_found_among_many_that_contain_its_name(
 def test_a_host_that_only_contains_the_name_is_not_it(browser: Browser, master: FakeMaster) -> None:
     named(master, [f"web-{number}" for number in range(2500)])
     assert browser.get("/hosts/web").status_code == 404
+
+
+def test_a_name_that_no_host_can_have_is_not_searched(browser: Browser, master: FakeMaster) -> None:
     assert browser.get("/hosts/" + "x" * 300).status_code == 404
+    assert master.asked("hosts.list") == []

@@ -147,6 +147,12 @@ def test_places_are_sent_in_their_order(
     assert run_again(browser, master, old_module, places) == places
 
 
+def test_empty_lines_at_the_end_are_no_places(browser: Browser, master: FakeMaster, old_module: str) -> None:
+    fields = {"module": old_module, "params_of": old_module, "host_id": ["1"], "key": "k"}
+    browser.send("/run", **fields, **{"p.places": "one\r\n\r\nthree\r\n\r\n\r\n"})
+    assert master.asked("job.submit")[-1]["params"] == ["one", "", "three"]
+
+
 def test_a_fault_at_a_place_is_said_at_the_field_of_all(
     browser: Browser, master: FakeMaster, old_module: str
 ) -> None:
