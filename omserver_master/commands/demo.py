@@ -42,7 +42,8 @@ def command(once: bool) -> None:
     """Run a Salt master, three minions, the master and the console here, until Ctrl-C."""
     settings = load_settings()
     open_home(settings)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job inherits SIGINT as ignored
+        signal.signal(number, _interrupt)
     with own_folder(settings.home):
         check_ports(settings)
         sys.exit(_run(settings, once))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from omserver_client.errors import OMServerError
+from omserver_client import connect
+from omserver_client.errors import OMServerError, Refused
 from omserver_client.keyfile import BadKeyFile, read_key
 
 from ..access.keys import KeyRing
@@ -62,7 +63,7 @@ def _examine() -> Iterator[Finding]:
         yield _try("audit", lambda: _audit(settings), "Find out who changed the database by hand.")
         files = sorted((settings.home / "keys").glob("*.key"))
         yield from (_key_file(file, settings) for file in files)
-    yield _port("master", settings.rpyc_host, settings.rpyc_port, "RPYC_PORT")
+    yield _master(settings)
     yield _port("console", settings.web_host, settings.web_port, "WEB_PORT")
 
 
@@ -107,7 +108,11 @@ def _audit(settings: Settings) -> str:
 
 
 def _key_file(file: Path, settings: Settings) -> Finding:
-    return _try(f"key {file.name}", lambda: _known_key(file, settings), "Make one: omserver key create")
+    return _try(
+        f"key {file.name}",
+        lambda: _known_key(file, settings),
+        "Delete the file, and make another where it is needed: omserver key create",
+    )
 
 
 def _known_key(file: Path, settings: Settings) -> str:
@@ -116,6 +121,25 @@ def _known_key(file: Path, settings: Settings) -> str:
     if ring.lookup(key.kid) is None:
         raise BadKeyFile("this master does not know it, or it was revoked.")
     return f"for {key.name}"
+
+
+def _master(settings: Settings) -> Finding:
+    """The master's port; what answers there must know the keys of this copy."""
+    found = _port("master", settings.rpyc_host, settings.rpyc_port, "RPYC_PORT")
+    key = next((file for name in ("omctl", "web") if (file := settings.key_for(name)).is_file()), None)
+    if not found.text.endswith("answers"):
+        return found
+    remedy = "Set RPYC_PORT to another one: that is somebody else's."
+    if key is None:
+        return Finding(False, f"{found.text}, and this copy has no keys yet", remedy)
+    try:
+        with connect(settings.rpyc_host, settings.rpyc_port, key, timeout=_PATIENCE * 2) as client:
+            client.call("auth.whoami")
+    except Refused:
+        return found  # it opened our message: only nobody is logged in
+    except OMServerError as error:
+        return Finding(False, f"{found.text}, but not to the keys of this copy: {error}", remedy)
+    return found
 
 
 def _port(what: str, host: str, port: int, setting: str) -> Finding:

@@ -15,7 +15,7 @@ from .localsite import note, open_site, show_table
 
 @click.group()
 def command() -> None:
-    """Add and list hosts."""
+    """Add, change and list hosts."""
 
 
 @command.command()
@@ -55,6 +55,29 @@ def add(
             hosts.set_facts(conn, host, {"os_family": os_family})
         connections.link_host(conn, host, way["id"], remote_id or name)
         note(conn, "host.add", name, f"connection {way['name']}, id there {remote_id or name}")
+    click.echo(f"Added {name}: {categ} / {app}, over {way['name']} as {remote_id or name}.")
+
+
+@command.command("set")
+@click.argument("name")
+@click.option("--state", type=click.Choice(hosts.STATES), help="A retired host is never run on.")
+@click.option("--connection", metavar="NAME", help="Reach it over this connection only.")
+@click.option("--remote-id", metavar="ID", help="What the engine calls it there; default: its name.")
+def set_(name: str, state: str | None, connection: str | None, remote_id: str | None) -> None:
+    """Change the host NAME."""
+    if not (state or connection):
+        raise click.UsageError("Say what to change: --state or --connection.")
+    with begin(open_site().engine) as conn:
+        host = hosts.hosts_by_name(conn, [name]).get(name.lower())
+        if host is None:
+            raise BadRequest(f"There is no host {name!r}.", field="host")
+        if state:
+            hosts.set_state(conn, host["id"], state)
+        if connection:
+            way = _named(conn, connection)
+            connections.replace_routes(conn, host["id"], way["id"], remote_id or host["name"])
+        note(conn, "host.set", name, f"state {state or 'as it was'}, connection {connection or 'as it was'}")
+    click.echo(f"Changed {name}.")
 
 
 def _named(conn: Connection, name: str) -> RowMapping:

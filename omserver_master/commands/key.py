@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from omserver_client.errors import BadRequest
+from omserver_client.keyfile import BadKeyFile
 
 from ..access.keys import create_key
 from ..store import grants, keys, users
@@ -42,6 +43,8 @@ def create(name: str, role: str, service_user: str | None, out: Path | None) -> 
         note(conn, "key.create", name, f"role {role}, service user {service_user or 'none'}")
         try:
             create_key(conn, site.site_key, name, file, role, user["id"] if user else None)
+        except BadKeyFile as error:
+            raise click.UsageError(str(error)) from error
         except OSError as error:
             raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from error
     click.echo(file)
@@ -74,6 +77,7 @@ def revoke(name: str) -> None:
         if not keys.revoke_key(conn, name):
             raise BadRequest(f"There is no active key {name!r}.", field="name")
         note(conn, "key.revoke", name)
+    click.echo(f"{name} is revoked; its key files are of no use any more.")
 
 
 def _day(seconds: float | None) -> str:

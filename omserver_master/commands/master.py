@@ -21,6 +21,7 @@ LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def command() -> None:
     """Run the master: the RPyC service and its workers, until SIGTERM or Ctrl-C."""
     from ..service import Master  # loaded when it is needed: `omserver --help` stays fast
+    from ..wire.server import CannotListen
 
     log_to_stderr()
     wait_for_signal = _listen_for(signal.SIGTERM, signal.SIGINT)
@@ -30,6 +31,9 @@ def command() -> None:
             click.echo(f"omserver_master listens at {settings.rpyc_host}:{running.server.port}", err=True)
             wait_for_signal()
             click.echo("omserver_master is stopping", err=True)
+    except CannotListen as error:
+        hint = "Is another copy running? OMSERVER_RPYC_PORT chooses another port."
+        raise click.ClickException(f"{error} {hint}") from error
     except OMServerError as error:
         raise click.ClickException(str(error)) from error
 

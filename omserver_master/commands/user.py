@@ -71,14 +71,18 @@ def set_role(name: str, role: str) -> None:
 @click.option("--host", metavar="NAME", help="This host.")
 def grant(name: str, role: str, module: str, categ: str | None, app: str | None, host: str | None) -> None:
     """Let NAME act in ROLE for a module, on the hosts of a category, on one host, or everywhere."""
-    with begin(open_site().engine) as conn:
+    site = open_site()
+    with begin(site.engine) as conn:
         place = {
             "categ_id": _id(conn, "categ", categ),
             "app_id": _id(conn, "app", app),
             "host_id": _id(conn, "host", host),
         }
         number = grants.add_grant(conn, _user(conn, name)["id"], role, module, **place)
+        if module != "*" and not (site.settings.modules_dir / f"Mid_{module}.py").is_file():
+            raise BadRequest(f"There is no module {module!r}.", field="module")
         note(conn, "user.grant", name, f"{number}: {role} {module} {categ or app or host or 'everywhere'}")
+    click.echo(f"Granted, as number {number}.")
 
 
 @command.command()
@@ -131,16 +135,28 @@ def _new_password(name: str, from_stdin: bool) -> tuple[str, bool]:
 
 def _show_password(password: str, invented: bool) -> None:
     if invented:
+        click.echo("The password, shown this once:", err=True)
         click.echo(password)
 
 
 def _set_disabled(name: str, disabled: bool) -> None:
     with begin(open_site().engine) as conn:
         user_id = _user(conn, name)["id"]
+        if disabled and _is_last_admin(conn, user_id):
+            raise BadRequest(f"{name} is the only admin; make another one first.", field="user")
         users.set_disabled(conn, user_id, disabled)
         if disabled:
             sessions.revoke_all(conn, user_id)
         note(conn, "user.disable" if disabled else "user.enable", name)
+    click.echo(
+        f"{name} is locked out, and all sessions are over." if disabled else f"{name} may log in again."
+    )
+
+
+def _is_last_admin(conn: Connection, user_id: int) -> bool:
+    active = [row["id"] for row in users.list_users(conn) if not row["disabled"]]
+    admins = [id_ for id_ in active if any(g["role"] == "admin" for g in grants.grants_of(conn, id_))]
+    return admins == [user_id]
 
 
 def _user(conn: Connection, name: str) -> RowMapping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from omserver_client.errors import BadRequest
 
@@ -44,6 +44,23 @@ def set_settings(conn: Connection, connection_id: int, settings: Mapping[str, An
     """Replace a connection's settings."""
     this = connections.c.id == connection_id
     conn.execute(update(connections).where(this).values(settings=dict(settings)))
+
+
+def hosts_over(conn: Connection, connection_id: int) -> int:
+    """How many hosts are reached over a connection."""
+    mine = host_connections.c.connection_id == connection_id
+    return conn.execute(select(func.count()).select_from(host_connections).where(mine)).scalar_one()
+
+
+def remove_connection(conn: Connection, connection_id: int) -> None:
+    """Forget a connection that no host uses; what ran over it keeps its name."""
+    conn.execute(delete(connections).where(connections.c.id == connection_id))
+
+
+def replace_routes(conn: Connection, host_id: int, connection_id: int, remote_id: str) -> None:
+    """Let a host be reached over this connection only."""
+    conn.execute(delete(host_connections).where(host_connections.c.host_id == host_id))
+    link_host(conn, host_id, connection_id, remote_id)
 
 
 def note_state(conn: Connection, connection_id: int, state: str, reason: str = "") -> None:

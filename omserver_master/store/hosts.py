@@ -27,6 +27,8 @@ from .schema import connections, host_connections, server_app_categ, server_fun_
 
 #: What divides the fields of a task string.
 RESERVED = "*,@;"
+#: Where a host can stand in its life.
+STATES = ("new", "in_service", "maintenance", "retired")
 
 
 def add_host(
@@ -123,6 +125,12 @@ def add_app(conn: Connection, categ_id: int, name: str) -> int:
     return _find_or_add(
         conn, select(server_app_categ.c.ID).where(*same), insert(server_app_categ).values(row)
     )
+
+
+def set_state(conn: Connection, host_id: int, state: str) -> None:
+    """Put a host into another of `STATES`; a retired one is never run on."""
+    this = server_list.c.ID.in_([host_id])
+    conn.execute(update(server_list).where(this).values(state=state))
 
 
 def note_seen(conn: Connection, host_ids: Sequence[int]) -> None:

@@ -115,7 +115,7 @@ def test_a_lost_site_key_is_not_replaced_while_something_needs_it(
 
 
 def test_a_new_person_gets_an_invented_password_shown_once(omserver: Omserver, site: Engine) -> None:
-    password = omserver("user", "add", "alice", "--role", "operator").output.strip()
+    password = omserver("user", "add", "alice", "--role", "operator").stdout.strip()
     with read(site) as conn:
         row = users.user_by_name(conn, "alice")
     assert row is not None
@@ -145,13 +145,13 @@ def test_a_weak_or_published_password_is_refused_and_adds_nobody(
 
 
 def test_a_reset_gives_a_new_password_and_ends_sessions(omserver: Omserver, site: Engine) -> None:
-    old = omserver("user", "add", "alice").output.strip()
+    old = omserver("user", "add", "alice").stdout.strip()
     with begin(site) as conn:
         row = users.user_by_name(conn, "alice")
         assert row is not None
         session = {"token_hash": "h", "user_id": row["id"], "key_kid": "k", "idle_seconds": 9}
         conn.execute(schema.sessions.insert().values(**session, created=1.0, last_used=1.0, expires_at=2e9))
-    new = omserver("user", "reset-password", "ALICE").output.strip()
+    new = omserver("user", "reset-password", "ALICE").stdout.strip()
     with read(site) as conn:
         row = users.user_by_name(conn, "alice")
         assert conn.execute(select(schema.sessions.c.revoked)).scalar_one()
@@ -259,12 +259,12 @@ def test_the_doctor_names_each_fault_and_what_to_do(
     (home / "logs").chmod(0o755)
     monkeypatch.setenv(PREFIX + "MODULES_DIR", str(home / "logs"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.listen()
         monkeypatch.setenv(PREFIX + "RPYC_PORT", str(listener.getsockname()[1]))
         output = omserver("doctor", code=1).output
     faults = _bad(output)
     assert [fault.split()[0:2] for fault in faults] == [
         ["folder", f"{home}/logs,"], ["modules:", "0"], ["key", "old.key:"], ["key", "web.key:"],
+        ["master", "port"],
     ]  # fmt: skip
     assert f"chmod 700 {home}/logs" in output
     assert f"chmod 600 {home}/keys/web.key" in output
@@ -315,8 +315,48 @@ def test_what_makes_no_sense_as_a_connection_or_a_host_adds_nothing(omserver: Om
     assert _actions(site) == before
 
 
-def test_a_control_point_that_is_down_is_said_at_once(
+def test_a_control_point_that_is_down_is_said_at_once_and_can_be_put_right(
     omserver: Omserver, site: Engine, tmp_path: Path
 ) -> None:
     done = omserver("connection", "add", "dc1", "--kind", "salt", "--set", f"config_dir={tmp_path}", code=1)
+    assert "Added dc1" in done.output
     assert "does not answer" in done.output
+    omserver("connection", "set", "dc1", f"config_dir={tmp_path}/other", code=1)
+    assert "Removed" in omserver("connection", "remove", "dc1").output
+    assert "dc1" not in omserver("connection", "list").output
+
+
+def test_a_connection_in_use_stays_until_its_hosts_are_elsewhere(omserver: Omserver, site: Engine) -> None:
+    for name in ("here", "there"):
+        omserver("connection", "add", name, "--kind", "local")
+    assert "Linux.Web" in omserver("host", "add", "web-01", "--connection", "here").output
+    assert "1 host" in omserver("connection", "remove", "here", code=2).output
+    omserver("host", "set", "WEB-01", "--connection", "there", "--state", "maintenance")
+    omserver("connection", "remove", "here")
+    listed = omserver("host", "list").output
+    assert "there" in listed
+    assert "maintenance" in listed
+    omserver("host", "set", "web-01", code=2)
+
+
+def test_the_only_admin_cannot_be_locked_out(omserver: Omserver, site: Engine) -> None:
+    omserver("user", "add", "one", "--role", "admin")
+    assert "only admin" in omserver("user", "disable", "one", code=2).output
+    omserver("user", "add", "two", "--role", "admin")
+    assert "locked out" in omserver("user", "disable", "one").output
+
+
+def test_a_grant_for_a_module_that_is_not_there_is_refused(omserver: Omserver, site: Engine) -> None:
+    omserver("user", "add", "one")
+    assert "no module" in omserver("user", "grant", "one", "operator", "--module", "9999", code=2).output
+    assert "number" in omserver("user", "grant", "one", "operator", "--module", "1003").output
+
+
+def test_the_doctor_knows_a_master_of_another_copy(
+    omserver: Omserver, site: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        monkeypatch.setenv("OMSERVER_RPYC_PORT", str(stranger.getsockname()[1]))
+        assert "no keys yet" in omserver("doctor", code=1).output
+        omserver("key", "create", "omctl")
+        assert "not to the keys of this copy" in omserver("doctor", code=1).output
