@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,22 @@ def check(environment: Mapping[str, str]) -> None:
 
     Raises:
         NotBuilt: what browsers load is not there.
-        BadSetting: a setting cannot be used.
+        BadSetting: a setting cannot be used, or the port is taken.
         OSError: the data folder cannot be used.
     """
     check_built()
-    read_secret(Path(str(from_environment(environment)["HOME"])))
+    settings = from_environment(environment)
+    read_secret(Path(str(settings["HOME"])))
+    host, port = str(settings["WEB_HOST"]), int(str(settings["WEB_PORT"]))
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except OSError as error:
+        hint = "Is another copy running? OMSERVER_WEB_PORT chooses another port."
+        raise BadSetting(f"The console cannot listen at {host}:{port}: {error.strerror}. {hint}") from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def main() -> None:
