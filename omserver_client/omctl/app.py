@@ -13,6 +13,8 @@ from ..errors import NotReached, OMServerError, Refused
 from . import ends, enroll, hosts, jobs, login, modules, run_module, status
 from .visible import visible_line
 
+#: What to look at when the master was not reached.
+_WHERE = "The address is that of omctl enroll, unless OMSERVER_RPYC_HOST or OMSERVER_RPYC_PORT says another."
 #: What to do about a refusal, by its code.
 _ADVICE = {
     "login_required": "Log in first: omctl login",
@@ -61,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt, EOFError):
         return _complain("Interrupted.", ends.INTERRUPTED)
     except NotReached as error:
-        return _explain(error, f"{error} Is it running? omctl tries what OMSERVER_RPYC_HOST says.", as_json)
+        return _explain(error, f"{error} {_WHERE}", as_json)
     except OMServerError as error:
         return _explain(error, _with_advice(error), as_json)
     except BrokenPipeError:

@@ -77,8 +77,12 @@ def save_profile(profile: Profile) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Put *text* into *path*, mode 0600, at once or not at all. The folder is made when missing (0700)."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Put *text* into *path* below the data folder, mode 0600, at once or not at all.
+
+    The data folder, and the one in it, are made when missing (0700).
+    """
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ import pytest
 
 from omserver_client.errors import SessionExpired
 from omserver_client.messages import Request
+from omserver_master.wire.certificates import make_authority
 from tests.integration.fake_master import PASSWORD, FakeMaster
 from tests.integration.omctl.terminal import Omctl, read_until
 
@@ -101,4 +102,29 @@ def test_enrolling_keeps_the_key_and_the_address_for_the_owner_alone(
     assert omctl("enroll", "--host", "127.0.0.1", "--port", port, "--key", key).code == 0
     for name in ("client.json", "keys/omctl.key"):
         assert stat.S_IMODE((tmp_path / "far" / name).stat().st_mode) == 0o600
+    for name in ("", "keys"):
+        assert stat.S_IMODE((tmp_path / "far" / name).stat().st_mode) == 0o700
     assert omctl("login", "li", "--password-stdin", stdin=f"{PASSWORD}\n").code == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no certificate", b"\xff\xfe"])
+def test_enrolling_with_a_file_that_is_no_authority_is_one_line_and_keeps_nothing(
+    master: FakeMaster, home: Path, tmp_path: Path, omctl: Omctl, content: bytes
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(content)
+    before = sorted(home.rglob("*"))
+    key = str(home / "keys" / "omctl.key")
+    ended = omctl("enroll", "--host", "master", "--key", key, "--ca", str(tmp_path / "ca.pem"))
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 1
+    assert "cannot be used" in ended.err
+    assert sorted(home.rglob("*")) == before
+
+
+def test_enrolling_with_an_authority_keeps_it(
+    master: FakeMaster, home: Path, tmp_path: Path, omctl: Omctl
+) -> None:
+    authority = make_authority(tmp_path / "tls")
+    key = str(home / "keys" / "omctl.key")
+    assert omctl("enroll", "--host", "master", "--key", key, "--ca", str(authority)).code == 0
+    assert (home / "ca.pem").read_bytes() == authority.read_bytes()
