@@ -36,3 +36,17 @@ def test_the_log_of_a_start_is_ours_alone(system: System) -> None:
     system.start()
     system.stop()
     assert "alembic" not in system.log.read_text()
+
+
+def test_a_taken_port_of_the_console_is_one_line_that_names_the_setting(system: System) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "omserver_master", "web"],
+            env=system.environment | {"OMSERVER_WEB_PORT": str(port)}, cwd=CHECKOUT,
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert "OMSERVER_WEB_PORT" in ended.stderr
