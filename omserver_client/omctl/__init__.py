@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-_NEEDS = "omctl needs two more packages. Run: pip install 'omserver[cli]'"
+_NEEDS = "omctl needs two more packages. Run in a checkout of OMServer: pip install '.[cli]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

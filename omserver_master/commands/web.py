@@ -16,7 +16,7 @@ from ..settings import PREFIX, Settings, load_settings
 def command() -> None:
     """Serve the console with gunicorn, on OMSERVER_WEB_HOST and OMSERVER_WEB_PORT."""
     if any(importlib.util.find_spec(name) is None for name in ("gunicorn", "omserver_web")):
-        raise click.ClickException("the console is not installed here. Run: pip install 'omserver[web]'")
+        raise click.ClickException("the console is not installed here. Run in the checkout: make install")
     argv = [sys.executable, "-m", "omserver_web"]
     os.execve(sys.executable, argv, {**os.environ, **console_environment(load_settings())})  # noqa: S606
 

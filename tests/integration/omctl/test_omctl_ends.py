@@ -94,4 +94,6 @@ def test_without_click_the_missing_extra_is_named(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr == "omctl needs two more packages. Run: pip install 'omserver[cli]'\n"
+    assert ended.stderr == (
+        "omctl needs two more packages. Run in a checkout of OMServer: pip install '.[cli]'\n"
+    )
