@@ -119,8 +119,7 @@ class DatabaseRecorder:
             log.warning("job %d: %d endings wait in memory: %s", self._job_id, len(self._kept), error)
 
     def explain(self, reason: str) -> None:
-        state = self._row_state()
-        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, state, reason))
+        self._insist(lambda conn: jobs.set_reason(conn, self._job_id, self._attempt, reason))
 
     def news(self) -> bool:
         try:
@@ -149,11 +148,6 @@ class DatabaseRecorder:
     def _store(self, conn: Connection) -> None:
         results.store_results(conn, self._job_id, self._attempt, self._kept)
         hosts.note_seen(conn, [end.host_id for end in self._kept if end.rc is not None])
-
-    def _row_state(self) -> str:
-        with store.read(self._engine) as conn:
-            row = jobs.job_row(conn, self._job_id)
-        return str(row["state"]) if row is not None else "running"
 
     def _insist(self, work: Callable[[Connection], object]) -> None:
         """Write, and wait for a database that takes nothing; its own limits and the lease bound the wait."""

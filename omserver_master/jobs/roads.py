@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, RowMapping
 
 from omserver_client.errors import Unavailable
 from omserver_master.backends import make_backend
@@ -41,6 +41,7 @@ class SiteRoads:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._open: dict[int, _Road] = {}
+        self._unusable: dict[int, str] = {}
         self._lock = threading.Lock()
         self._read = float("-inf")
 
@@ -49,6 +50,9 @@ class SiteRoads:
         reasons = []
         for route in host.routes:
             road = self._road(route.connection_id)
+            if isinstance(road, str):
+                reasons.append(road)
+                continue
             if road is None:
                 continue
             state = self._look(route.connection_id, road)
@@ -68,11 +72,15 @@ class SiteRoads:
                 road.backend.close()
             self._open.clear()
 
-    def _road(self, connection_id: int) -> _Road | None:
+    def _road(self, connection_id: int) -> _Road | str | None:
+        """The connection, or why it cannot be used, or ``None`` if it is turned off or gone."""
         with self._lock:
             if time.monotonic() - self._read > FRESH:
-                self._refresh()
-            return self._open.get(connection_id)
+                try:
+                    self._refresh()
+                except Unavailable as error:
+                    log.warning("the table of connections was not read: %s", error)
+            return self._open.get(connection_id) or self._unusable.get(connection_id)
 
     def _refresh(self) -> None:
         """Follow the table: open what is new or changed, close what is gone."""
@@ -84,10 +92,22 @@ class SiteRoads:
             old = self._open.get(id_)
             if old is None or old.settings != settings:
                 self._retire(id_)
-                backend = make_backend(row["kind"], row["name"], row["settings"])
-                self._open[id_] = _Road(row["name"], settings, backend)
+                self._open_road(id_, row, settings)
         for id_ in set(self._open) - set(rows):
             self._retire(id_)
+        for id_ in set(self._unusable) - set(rows):
+            del self._unusable[id_]
+
+    def _open_road(self, id_: int, row: RowMapping, settings: str) -> None:
+        """Open one connection; a row that no engine understands harms no other."""
+        try:
+            backend = make_backend(row["kind"], row["name"], row["settings"])
+        except ValueError as error:
+            log.error("connection %s cannot be used: %s", row["name"], error)
+            self._unusable[id_] = f"{row['name']}: {error}"
+            return
+        self._unusable.pop(id_, None)
+        self._open[id_] = _Road(row["name"], settings, backend)
 
     def _retire(self, id_: int) -> None:
         old = self._open.pop(id_, None)

@@ -99,6 +99,15 @@ def set_state(conn: Connection, job_id: int, attempt: int, state: str, reason: s
     fence(conn, job_id, attempt, state=state, reason=reason)
 
 
+def set_reason(conn: Connection, job_id: int, attempt: int, reason: str) -> None:
+    """Say in one line what an unfinished job waits for; ``""`` when nothing.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    fence(conn, job_id, attempt, reason=reason)
+
+
 def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:
     """End the job, for good.
 

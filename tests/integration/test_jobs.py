@@ -206,3 +206,13 @@ def test_a_job_goes_on_when_its_caller_is_gone(site: System, admin: Client) -> N
     with site.client() as caller:
         job = caller.submit("2002", {"seconds": "1"}, ["alpha"])["job"]["id"]
     assert wait_for_end(admin, job)["state"] == "succeeded"
+
+
+def test_a_connection_that_no_engine_understands_harms_no_other(site: System, admin: Client) -> None:
+    site.add_hosts(["strange"], site.add_connection("pigeons", "carrier-pigeon"))
+    lost = admin.submit("2001", {"word": "x"}, ["strange"], start_before=5)["job"]["id"]
+    good = run(admin, "2001", ["alpha"], {"word": "x"})
+    assert good["state"] == "succeeded"
+    end = wait_for_end(admin, lost, 30)
+    assert (end["state"], end["counts"]) == ("expired", {"not_started": 1})
+    assert "carrier-pigeon" in admin.results(lost)["results"][0]["reason"]
