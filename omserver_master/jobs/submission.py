@@ -206,7 +206,7 @@ def _insert(
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
     job_id = jobs.insert_job(conn, row, members)
     names = ", ".join(h["name"] for h in found.rows[:50])
-    detail = f"module {module.id} on {len(found.rows)} hosts: {names}; {json.dumps(found.params)}"
+    detail = f"module {module.id} on {_hosts(len(found.rows))}: {names}; {json.dumps(found.params)}"
     audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
     return Submitted(job_id, False)
 
@@ -215,7 +215,11 @@ def _check_confirmed(found: Plan, wish: Wish) -> None:
     """A number that was said must be right, also where none had to be said."""
     number = len(found.rows)
     if (found.confirm, wish.confirm) != (None, None) and wish.confirm != number:
-        raise ConfirmationNeeded(f"This would run on {number} hosts; confirm the number.", number=number)
+        raise ConfirmationNeeded(f"This would run on {_hosts(number)}; confirm the number.", number=number)
+
+
+def _hosts(number: int) -> str:
+    return "1 host" if number == 1 else f"{number} hosts"
 
 
 class _HostTable:

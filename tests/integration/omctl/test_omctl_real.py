@@ -67,6 +67,6 @@ def test_a_number_of_hosts_that_is_said_must_be_right_also_where_none_is_asked_f
     before = [job["id"] for job in admin.jobs()["jobs"]]
     ended = shell("omctl run 2001 --host alpha -p word=x --confirm 12")
     assert ended.returncode == 2
-    assert "This would run on 1 hosts" in ended.stderr
+    assert "This would run on 1 host;" in ended.stderr
     assert [job["id"] for job in admin.jobs()["jobs"]] == before
     assert shell("omctl run 2001 --host alpha -p word=x --confirm 1").returncode == 0
