@@ -26,6 +26,7 @@ from . import (
     outputs,
     params,
     preferences,
+    retold,
     run,
     search,
     sign,
@@ -118,6 +119,8 @@ def _teach_templates(app: Flask) -> None:
         amount=times.amount,
         visible=visible.plain,
         shown=visible.shown,
+        retold=retold.retold,
+        audit_detail=retold.audit_detail,
     )
     app.jinja_env.globals.update(
         icon=icon,

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from .guard import local_path
 from .master import LoginRequired, NotReached, OMServerError, Refused, SessionExpired
+from .retold import own_words
 from .visit import forget
 from .words import STATUS, error_sentence
 
@@ -89,18 +90,13 @@ def master_refused(error: Refused) -> Response:
     """Say what the master refused, in the person's language."""
     status = STATUS.get(error.code, 400)
     more = {"reference": error.details.get("request"), "hosts": error.details.get("hosts")}
-    return problem(status, *_refusal_words(error), detail=_own_words(error), **more)
+    return problem(status, *_refusal_words(error), detail=own_words(error), **more)
 
 
 def _refusal_words(error: Refused) -> tuple[str, str]:
     titles = {403: _("Not allowed"), 404: _("Not found"), 429: _("Too many tries"), 503: _("Not now")}
     title = titles.get(STATUS.get(error.code, 400), _("That did not work"))
     return title, error_sentence(error.code, error.text)
-
-
-def _own_words(error: Refused) -> str:
-    reason = error.details.get("reason")
-    return str(reason or error.text)
 
 
 def master_not_understood(error: OMServerError) -> Response:

@@ -16,13 +16,17 @@ from .modules import matches
 from .numbers import number
 from .params import PLACES, field_of, label, with_fields
 from .plan import LONGEST_ADDRESS, Plan, texts
+from .retold import own_words, retold
 from .speech import rule
+from .visible import shown
 from .words import STATUS, error_sentence
 
 bp = Blueprint("run", __name__)
 
 #: How many hosts the list shows; the filters find the others.
 SHOWN = 500
+#: So many letters of a wrong value are said again.
+LONGEST_SAID = 60
 
 
 @dataclass
@@ -136,7 +140,7 @@ def _page(plan: Plan, refused: Refused | None = None) -> str:
     module = next((with_fields(each) for each in modules if each["id"] == plan.module), None)
     result = _check(plan, module)
     if refused is not None:
-        _explain(result, refused, module)
+        _explain(result, refused, module, plan)
     return render_template(
         "run/show.html",
         plan=plan,
@@ -158,7 +162,7 @@ def _check(plan: Plan, module: dict[str, Any] | None) -> Check:
             "job.preview", module=plan.module, params=plan.values(module["params"]), hosts=list(plan.hosts)
         )
     except Refused as refused:
-        _explain(result, refused, module, touched=plan.touched)
+        _explain(result, refused, module, plan, touched=plan.touched)
     return result
 
 
@@ -174,26 +178,37 @@ def _missing(plan: Plan, module: dict[str, Any] | None) -> str:
     return ""
 
 
-def _explain(result: Check, refused: Refused, module: dict[str, Any] | None, *, touched: bool = True) -> None:
+def _explain(
+    result: Check, refused: Refused, module: dict[str, Any] | None, plan: Plan, *, touched: bool = True
+) -> None:
     """Put what the master refused where the eye is: at the field, at the hosts, or in the pane."""
     if isinstance(refused, ConfirmationNeeded):
         result.confirm_error = error_sentence(refused.code)
         return
     if isinstance(refused, InvalidParam) and module is not None:
-        _explain_param(result, refused, module, touched)
+        _explain_param(result, refused, module, plan, touched)
         return
     result.preview = None
     result.problem = error_sentence(refused.code, refused.text)
-    result.detail = str(refused.details.get("reason") or refused.text)
+    result.detail = own_words(refused)
     result.bad_hosts = tuple(map(str, refused.details.get("hosts") or ()))
 
 
-def _explain_param(result: Check, refused: InvalidParam, module: dict[str, Any], touched: bool) -> None:
+def _explain_param(
+    result: Check, refused: InvalidParam, module: dict[str, Any], plan: Plan, touched: bool
+) -> None:
     result.preview = None
     param = field_of(module, refused.details.get("param"))
     if param is None:
-        result.problem, result.detail = error_sentence(refused.code), refused.text
+        result.problem, result.detail = error_sentence(refused.code), retold(refused.text)
         return
-    result.wanted = _("Fill in “%(field)s”.", field=label(param))
+    typed = ", ".join(plan.typed(param)).strip()
+    if typed:
+        fault = rule(param) or retold(refused.text)
+        named = {"field": label(param), "value": shown(typed[:LONGEST_SAID]), "rule": fault}
+        result.wanted = _("“%(field)s” cannot be “%(value)s”. %(rule)s", **named)
+    else:
+        fault = rule(param) or _("This field must be filled in.")
+        result.wanted = _("Fill in “%(field)s”.", field=label(param))
     if touched:
-        result.field_errors[param["name"]] = rule(param) or _("This field must be filled in.")
+        result.field_errors[param["name"]] = fault

@@ -6,6 +6,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from .master import BadRequest, LoginFailed, ask
+from .retold import retold
 from .words import error_sentence
 
 bp = Blueprint("site", __name__)
@@ -46,7 +47,7 @@ def change_password():
     except LoginFailed:
         return _not_changed(_("The old password is not right."))
     except BadRequest as refused:
-        return _not_changed(error_sentence(refused.code), refused.text)
+        return _not_changed(error_sentence(refused.code), retold(refused.text))
     return redirect(url_for("site.settings", changed=1), 303)
 
 

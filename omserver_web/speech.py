@@ -18,12 +18,13 @@ def chinese() -> bool:
 
 
 def local(thing: Mapping[str, Any], name: str) -> str:
-    """The text *name* of a module, job or parameter in the person's language, else in the other one.
+    """The text *name* of a module, job or parameter in the person's language.
 
+    What nobody said in Chinese is said in English; what nobody said in English is not said in Chinese.
     A title is often the first sentence of a file: it stands here without its full stop.
     """
-    own, other = (f"{name}_zh", name) if chinese() else (name, f"{name}_zh")
-    text = shown(thing.get(own) or thing.get(other) or "")
+    own = f"{name}_zh" if chinese() else name
+    text = shown(thing.get(own) or thing.get(name) or "")
     return text.rstrip(".。") if name == "title" else text
 
 
@@ -31,7 +32,7 @@ def choice_label(choice: Any) -> str:
     """The label of one [value, label, label_zh] of a parameter."""
     parts = [choice] if isinstance(choice, str) else list(choice)
     value, label, label_zh = (parts + [""] * 3)[:3]
-    return shown((label_zh or label if chinese() else label or label_zh) or value)
+    return shown((label_zh if chinese() else "") or label or value)
 
 
 def choice_value(choice: Any) -> str:
@@ -51,7 +52,7 @@ def rule(param: Mapping[str, Any]) -> str:
     if kind in ("choice", "choices"):
         return _("Choose from the list.")
     if kind == "time":
-        return _("A date and time.")
+        return _("A time of day, like 03:30 or 03:30:15.")
     if kind == "path":
         return _("A full path, beginning with a slash.")
     return _text_rule(param)

@@ -93,6 +93,12 @@ HOST_LIFE = {
     "retired": (_l("retired"), "grey"),
 }
 
+#: How an action ended, in the audit -> word, tone.
+OUTCOMES = {
+    "ok": (_l("ok"), ""),
+    "refused": (_l("refused"), "red"),
+}
+
 ROLES = {
     "viewer": _l("viewer"),
     "operator": _l("operator"),
@@ -141,6 +147,16 @@ WARNINGS = {
     "maintenance": _l("%(host)s is in maintenance."),
     "no_connection": _l("%(host)s has no connection; it would wait and expire."),
 }
+
+
+def outcome(name: str) -> tuple[object, str]:
+    """The word and the tone of an action's outcome; one that we do not know is no good sign."""
+    return OUTCOMES.get(name, (name, "red"))
+
+
+def database(state: str) -> str:
+    """The state of the database, as the master names it, in the person's language."""
+    return str(CONNECTION_STATES["up"].word) if state == "ok" else state
 
 
 def warning_sentence(warning: Mapping[str, Any]) -> str:

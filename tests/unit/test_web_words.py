@@ -86,3 +86,9 @@ def test_every_icon_is_drawn_somewhere_and_every_drawn_one_is_there() -> None:
     assert drawn == set(icons.ICONS)
     named = set(re.findall(r'icon\("([a-z0-9-]+)"', text))
     assert named <= set(icons.ICONS)
+
+
+def test_chinese_is_set_in_its_own_punctuation() -> None:
+    mixed = re.compile(r"[\u4e00-\u9fff”][,;:?!()]|[,;:?!()][\u4e00-\u9fff“]|\)s[,;?!]")
+    said = [first(message.string) for message in chinese() if message.id]
+    assert [text for text in said if mixed.search(text)] == []

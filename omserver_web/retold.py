@@ -1,0 +1,98 @@
+"""What the master says in English, told again in the person's language.
+
+Its refusals have a code, which `words` has a sentence for; the audit and some pages also show its own words.
+A sentence that is not known here stays as the master said it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import zip_longest
+
+from flask_babel import gettext
+
+from .master import Refused
+from .speech import chinese
+from .words import ERRORS, error_sentence
+
+
+def _l(sentence: str) -> str:
+    """Mark *sentence* for translation."""
+    return sentence
+
+
+#: The master's sentences, with names where it fills something in. The first that fits counts.
+SENTENCES = (
+    _l("There is no job %(job)s, or it may not be seen."),
+    _l("Job %(job)s has no such host, or it may not be seen."),
+    _l("Not a host here: %(hosts)s."),
+    _l("Retired, so nothing runs there: %(hosts)s."),
+    _l("Named twice: %(hosts)s."),
+    _l("%(address)s is no address of %(host)s; it has %(known)s."),
+    _l('Module "Mid_%(module)s" does not exist, Please add it'),
+    _l("%(user)s may not run %(module)s on %(hosts)s."),
+    _l("%(user)s is a %(role)s here; this needs the role %(needed)s."),
+    _l("Cancelling this job needs the right to run it."),
+    _l("Nobody is logged in."),
+    _l("The user name or the password is wrong."),
+    _l("The session is over; log in again."),
+    _l("Too many failed logins; try again in %(seconds)s seconds."),
+    _l("A password has %(least)s to %(most)s characters."),
+    _l("That password is known to the world; choose another one."),
+    _l("A password must not be made of the user's name."),
+    _l('The parameter "%(name)s" is required.'),
+    _l('The parameter "%(name)s" must be a whole number from %(low)s to %(high)s, not %(given)s.'),
+    _l('The parameter "%(name)s" must be a number from %(low)s to %(high)s, not %(given)s.'),
+    _l('The parameter "%(name)s" must be one of: %(choices)s, not %(given)s.'),
+    _l('The parameter "%(name)s" must be a time of day like 03:30, not %(given)s.'),
+    _l('"%(name)s" is not a parameter of this module; it takes none.'),
+    _l('"%(name)s" is not a parameter of this module; it takes %(names)s.'),
+    _l("Mid_%(module)s.py, line %(line)s: %(reason)s"),
+    _l("module %(module)s on 1 host: %(host)s; %(params)s"),
+    _l("module %(module)s on %(count)s hosts: %(hosts)s; %(params)s"),
+    _l("role %(role)s, service user %(user)s"),
+    _l("role %(role)s"),
+    _l("connection %(connection)s, id there %(id)s"),
+    _l("state %(state)s, connection %(connection)s"),
+    _l("%(count)s modules added"),
+    _l("this machine"),
+)
+
+_PLACE = re.compile(r"%\((\w+)\)s")
+
+
+def retold(text: str) -> str:
+    """A sentence of the master in the person's language, as far as it is known here."""
+    if not chinese():
+        return text
+    for sentence in SENTENCES:
+        found = _pattern(sentence).fullmatch(text)
+        if found:
+            return gettext(sentence, **found.groupdict())
+    return text
+
+
+def own_words(refused: Refused) -> str:
+    """What the master itself says about *refused*, beyond the sentence for its code."""
+    said = str(refused.details.get("reason") or refused.text)
+    if chinese() and retold(refused.text) != refused.text:
+        return retold(refused.text)
+    return said
+
+
+def audit_detail(text: str) -> str:
+    """The detail of an audit row: of a refusal, the code and the master's words stand in it."""
+    code, _, said = text.partition(": ")
+    if not chinese() or code not in ERRORS:
+        return retold(text)
+    told = retold(said)
+    return told if told != said else f"{error_sentence(code)}{said}"
+
+
+@lru_cache
+def _pattern(sentence: str) -> re.Pattern[str]:
+    pieces = _PLACE.split(sentence)
+    literal = [re.escape(piece) for piece in pieces[::2]]
+    places = [f"(?P<{name}>.+?)" for name in pieces[1::2]]
+    return re.compile("".join(map("".join, zip_longest(literal, places, fillvalue=""))), re.DOTALL)
