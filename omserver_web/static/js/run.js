@@ -17,14 +17,21 @@ function stale(event) {
 
 // The pane brings what is wrong with which field; the field itself is not replaced, since somebody types there.
 function placeErrors() {
-  const wrong = new Map([...document.querySelectorAll("#field-errors > i")].map((note) => [note.dataset.field, note.textContent]));
+  const wrong = new Map([...document.querySelectorAll("#field-errors > i")].map((note) => [note.dataset.field, note]));
   for (const field of document.querySelectorAll("#module-form [data-field]")) {
-    const text = wrong.get(field.dataset.field) ?? "";
+    const note = wrong.get(field.dataset.field);
+    const text = note?.textContent ?? "";
     field.classList.toggle("wrong", Boolean(text));
     const words = field.querySelector(".wrong-words");
-    if (words.textContent.trim() !== text) words.textContent = text;
+    if (words.textContent.trim() !== text) words.replaceChildren(...(note?.cloneNode(true).childNodes ?? []));
     field.querySelector("input, select, textarea")?.toggleAttribute("aria-invalid", Boolean(text));
   }
+}
+
+// The form of the picked module takes room from the list: what was picked stays in sight.
+function showPicked(event) {
+  if (event.target.id !== "module-form") return;
+  document.querySelector("#module-list :checked")?.closest(".row").scrollIntoView({ block: "nearest" });
 }
 
 // Everything in the form that says what will run.
@@ -55,7 +62,9 @@ if (pick) {
   pick.addEventListener("change", stale);
   document.addEventListener("submit", sendOnce);
   document.addEventListener("htmx:afterSettle", placeErrors);
+  document.addEventListener("htmx:afterSettle", showPicked);
   document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.error === "") return; // taken back: the next check is on its way
     if (!event.detail.successful && !event.detail.xhr?.getResponseHeader("HX-Redirect")) say(word("unchecked"));
     else say("");
   });
