@@ -25,5 +25,11 @@ document.addEventListener("htmx:responseError", (event) => {
   const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
   say(page.querySelector(".note")?.textContent.trim() || word("refused"));
 });
+// A question that a newer one takes the place of is no error: htmx would write two lines of them about each.
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  const { xhr } = detail;
+  const abort = xhr.abort;
+  xhr.abort = () => { detail.error = ""; abort.call(xhr); };
+});
 document.addEventListener("htmx:sendError", () => say(word("lost")));
 document.addEventListener("htmx:afterOnLoad", () => say(""));
