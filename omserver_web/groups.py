@@ -40,6 +40,10 @@ class Group:
         """The beginning of what these hosts printed."""
         return visible(self.streams[stream][:SHOWN])
 
+    def says(self, reason: str) -> bool:
+        """Whether one of the streams is *reason* and nothing else."""
+        return reason.encode("utf-8", "replace") in (stream.strip() for stream in self.streams.values())
+
     def long(self, stream: str) -> bool:
         """Whether there is more than is shown."""
         return len(self.streams[stream]) > SHOWN or bool(self.first["cut"])

@@ -180,6 +180,31 @@ def test_a_fault_is_said_at_its_field(browser: Browser) -> None:
     assert "Run on" not in text
 
 
+def test_a_wrong_value_is_not_asked_for_as_if_nothing_were_there(browser: Browser) -> None:
+    text = browser.send("/run/check", **plan(**{"p.lines": "many"})).text
+    assert "“Lines” cannot be “many”. A whole number from 1 to 999." in text
+    assert "Fill in" not in text
+
+
+def test_what_a_host_said_in_one_line_stands_there_once(browser: Browser, master: FakeMaster) -> None:
+    master.output, master.cut = b"No such file.\n", 0
+    only = {"reason": "No such file.", "first_line": "No such file.", "rc": 1, "cut": False, "late": False}
+    master.results = [result({"id": 1, "name": "web-01", "lip": "10.0.0.11"}, "failed", 3, **only)]
+    for path in ("/jobs/7", "/jobs/7/hosts/1", "/jobs/7/groups"):
+        assert browser.get(path).text.count("No such file.") == 1, path
+
+
+def test_an_english_text_that_is_missing_is_not_said_in_chinese(browser: Browser) -> None:
+    MODULES.append({**MODULES[0], "id": "2999", "caption": "", "caption_zh": "中文说明"})
+    try:
+        english = browser.get("/modules/2999").text
+        chinese = browser.get("/modules/2999", headers={"Accept-Language": "zh"}).text
+    finally:
+        MODULES.pop()
+    assert "中文说明" not in english
+    assert "中文说明" in chinese
+
+
 def test_unknown_hosts_are_named_and_nothing_can_be_run(browser: Browser) -> None:
     text = browser.send("/run/check", **plan(host=["web-01", "nope"])).text
     assert "Some of these hosts are not known here." in text
