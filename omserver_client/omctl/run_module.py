@@ -108,7 +108,8 @@ def _confirmed(plan: Mapping[str, Any], yes: bool) -> int | None:
     number: int | None = plan["confirm"]
     if number is None or yes:
         return number
-    what = f"{plan['module']['id']} {visible_line(plan['module']['title'])} on {number} host{'s' if number != 1 else ''}"
+    hosts = "1 host" if number == 1 else f"{number} hosts"
+    what = f"{plan['module']['id']} {visible_line(plan['module']['title'])} on {hosts}"
     if not sys.stdin.isatty():
         raise ConfirmationNeeded(f"Running {what} must be confirmed: --confirm {number}.", number=number)
     typed = click.prompt(
