@@ -74,11 +74,6 @@ class ClaimedJob:
         """The worker is being stopped. From any thread."""
         self._tell("stop")
 
-    def abandon(self) -> None:
-        """The claim is lost: write nothing more. From any thread."""
-        self._recorder.lost()
-        self._tell("wake")
-
     def _tell(self, word: str) -> None:
         with self._lock:
             if self._run is None:

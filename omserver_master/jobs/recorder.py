@@ -60,15 +60,10 @@ class DatabaseRecorder:
         self._kept: list[results.HostResult] = []
         self._kept_since = 0.0
         self._not_before = 0.0
-        self._lost = False
 
     def started(self) -> None:
         """Commit that a worker has begun."""
         self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", ""))
-
-    def lost(self) -> None:
-        """The claim is known to be lost: every further write raises. From any thread."""
-        self._lost = True
 
     def dispatched(self, group: Dispatched) -> None:
         self.flush(force=True)
@@ -127,7 +122,7 @@ class DatabaseRecorder:
                 row = jobs.job_row(conn, self._job_id)
         except Unavailable:
             return False
-        if self._lost or row is None or row["attempt"] != self._attempt:
+        if row is None or row["attempt"] != self._attempt:
             raise LeaseLost
         return bool(row["cancel_asked"])
 
@@ -160,8 +155,6 @@ class DatabaseRecorder:
                 time.sleep(TRY_AGAIN)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        if self._lost:
-            raise LeaseLost
         done = store.transact(self._engine, work)
         self._announce()
         return done

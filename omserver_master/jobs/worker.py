@@ -161,8 +161,9 @@ class Worker:
             try:
                 self._renew_one(job)
             except LeaseLost:
+                # Its next look at the database says the same to the run; no write of it is taken any more.
                 log.warning("job %d: the claim is lost", job.id)
-                job.abandon()
+                job.wake()
 
     def _renew_one(self, job: ClaimedJob) -> None:
         store.transact(

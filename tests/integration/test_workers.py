@@ -6,12 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import select
 
 from omserver_client import Client
+from omserver_master.store import leases
+from omserver_master.store.engine import begin
+from omserver_master.store.schema import jobs
 from tests.integration.conftest import MODULES
 from tests.system import System, wait_for_end
 
@@ -91,8 +96,9 @@ def test_a_stopped_master_says_what_it_does_not_know(lone: System) -> None:
 def test_a_worker_that_is_told_to_stop_several_times_stops_all_the_same(lone: System) -> None:
     for _ in range(5):
         worker = worker_of(lone)
-        for _ in range(20):
-            worker.send_signal(signal.SIGTERM)
+        with suppress(psutil.NoSuchProcess):  # it may be quick
+            for _ in range(20):
+                worker.send_signal(signal.SIGTERM)
         worker.wait(5)
         deadline = time.monotonic() + 10
         while not any("worker" in " ".join(c.cmdline()) for c in psutil.Process(lone.pid).children()):
@@ -109,3 +115,16 @@ def test_a_message_is_not_accepted_again_after_a_restart(lone: System) -> None:
         again = client.submit("2001", {"word": "x"}, ["alpha"], key="the-same-key")
     assert again["repeated"]
     assert again["job"]["id"] == first
+
+
+def test_a_worker_that_slept_through_its_lease_writes_nothing_more(lone: System) -> None:
+    """Another worker has settled the job meanwhile: what the sleeper finds out later changes nothing."""
+    with lone.client() as client:
+        job = begun(client, seconds=4)
+        with begin(lone.engine) as conn:
+            worker = conn.execute(select(jobs.c.worker).where(jobs.c.id == job)).scalar_one()
+            assert leases.give_up_leases(conn, worker) == 1
+            assert leases.claim_this(conn, job, "another", 60) is not None
+        time.sleep(8)
+        assert client.job(job)["counts"] == {"dispatched": 2}
+        assert client.job(job)["state"] == "running"
