@@ -319,6 +319,22 @@ def test_a_fault_is_said_at_its_field_while_one_types(
     expect(page.locator("#run")).to_be_enabled()
 
 
+def test_quick_clicks_leave_no_error_in_the_log(open_page: Callable[..., Page], console: Console) -> None:
+    page = open_page()
+    errors: list[str] = []
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    sign_in(page, console)
+    page.goto("/run?module=1003")
+    page.evaluate("""() => {
+        document.addEventListener("htmx:sendAbort", () => { document.body.dataset.aborted = "yes"; });
+        for (const box of document.querySelectorAll("#host-list [name=host]")) box.click();
+    }""")
+    expect(page.locator("#run")).to_be_enabled()
+    assert page.evaluate("document.body.dataset.aborted") == "yes"
+    expect(page.locator("#banner")).to_be_hidden()
+    assert errors == []
+
+
 def test_nothing_that_others_wrote_comes_alive(open_page: Callable[..., Page], console: Console) -> None:
     with console.system.client() as client:
         done = client.run("9001", ["web-01", "web-02"])
