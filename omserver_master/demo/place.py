@@ -52,8 +52,8 @@ def _check_port(host: str, port: int, name: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise SettingsError(
-            f"{host}:{port} cannot be used: {error.strerror or error}. Free the port, or choose another: "
+            f"{host}:{port} cannot be used: {getattr(error, 'strerror', None) or error}. Free the port, or choose another: "
             f"{PREFIX}{name}_PORT (address: {PREFIX}{name}_HOST)."
         ) from error
