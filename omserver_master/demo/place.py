@@ -53,7 +53,8 @@ def _check_port(host: str, port: int, name: str) -> None:
             probe.bind(address)
             probe.listen(1)
     except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"{host}:{port} cannot be used: {getattr(error, 'strerror', None) or error}. Free the port, or choose another: "
+            f"{host}:{port} cannot be used: {why}. Free the port, or choose another: "
             f"{PREFIX}{name}_PORT (address: {PREFIX}{name}_HOST)."
         ) from error
