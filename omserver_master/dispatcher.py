@@ -19,10 +19,15 @@ from .operations.table import Args, Operation
 log = logging.getLogger(__name__)
 
 
+#: A form that is being filled in asks with every change: only what somebody may not do is worth an audit row.
+TRIES = frozenset({"job.preview"})
+
+
 class Dispatcher:
     """Answers requests for one site.
 
-    Every refusal leaves an audit row; whatever happens, the caller gets a reply.
+    Every refusal leaves a log line and an audit row (of `TRIES` only some); whatever happens, the caller
+    gets a reply.
     """
 
     def __init__(self, site: Site) -> None:
@@ -35,13 +40,15 @@ class Dispatcher:
         try:
             operation = self._operation(request)
             person = self._person(operation, caller)
+            _check_role(operation, person)
             args = _read(operation, request)
             return Reply(
                 request.id, ok=operation.function(Context(self._site, request, caller, person), args)
             )
         except Refused as refusal:
             log.info("refused %s from %s (%s): %s", request.op, caller.address, caller.key.name, refusal)
-            audit.refused(self._site.engine, caller, request, refusal, person)
+            if request.op not in TRIES or isinstance(refusal, Forbidden):
+                audit.refused(self._site.engine, caller, request, refusal, person)
             return Reply.refusing(request.id, refusal)
         except Exception:
             log.exception("request %s (%s) failed", request.id, request.op)
@@ -59,9 +66,12 @@ class Dispatcher:
         person = sessions.who_acts(self._site.engine, caller)
         if person is None:
             raise LoginRequired()
-        if not reaches(person.role, operation.role):
-            raise Forbidden(f"{person.name} is a {person.role} here; this needs the role {operation.role}.")
         return person
+
+
+def _check_role(operation: Operation, person: Person | None) -> None:
+    if person is not None and operation.role is not None and not reaches(person.role, operation.role):
+        raise Forbidden(f"{person.name} is a {person.role} here; this needs the role {operation.role}.")
 
 
 def _read(operation: Operation, request: Request) -> Args:

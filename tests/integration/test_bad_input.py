@@ -196,6 +196,18 @@ def test_a_right_is_for_a_module_and_a_place_together(site: System) -> None:
     assert number_of_jobs(site) == before
 
 
+def test_a_form_half_filled_in_leaves_no_audit_row_and_a_forbidden_one_does(
+    site: System, admin: Client
+) -> None:
+    before = newest_audit(site)["id"]
+    with pytest.raises(InvalidParam):
+        admin.preview("2001", {}, ["alpha"])
+    assert newest_audit(site)["id"] == before
+    with site.client(user="victor") as victor, pytest.raises(Forbidden):
+        victor.preview("2001", {"word": "x"}, ["alpha"])
+    assert (newest_audit(site)["action"], newest_audit(site)["user"]) == ("job.preview", "victor")
+
+
 def test_every_accepted_job_has_its_audit_row(site: System, admin: Client) -> None:
     job = admin.submit("2001", {"word": "x"}, ["alpha"])["job"]["id"]
     row = admin.audit(action="job.submit", limit=1)["rows"][0]
