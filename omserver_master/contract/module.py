@@ -32,7 +32,7 @@ class Module:
 
     Attributes, all optional:
         repeat: what running it again means: "read_only", "idempotent", or "once" (never repeated by us).
-        timeout: seconds that one step may take on one host.
+        timeout: seconds that one host may take for all steps together.
         ok: return codes that are good: ``0, 1``.
         output: bytes of each stream that are kept.
         most_hosts: more hosts than that need a confirmation; None leaves it to the site.

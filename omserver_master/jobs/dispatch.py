@@ -6,7 +6,6 @@ import json
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -141,8 +140,3 @@ def _stop(group: Group, tell: Callable[[object], None]) -> None:
 
 
 Inbox = queue.Queue[object]
-
-
-def deadline_in(seconds: float) -> float:
-    """The ``time.monotonic()`` moment *seconds* from now."""
-    return time.monotonic() + seconds

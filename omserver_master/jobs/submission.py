@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import (
+    BadRequest,
     BrokenModule,
     ConfirmationNeeded,
     Forbidden,
@@ -118,6 +119,7 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     """
     rows = _rows(conn, person, wish.named)
     _check_rights(conn, person, module.id, rows)
+    _check_engines(conn, module, rows)
     params = module.read_params(wish.params)
     return Plan(module, params, rows, _confirm(module, len(rows), rules.confirm_above), _warnings(conn, rows))
 
@@ -257,6 +259,18 @@ def _check_rights(conn: Connection, person: Person, module: str, rows: Sequence[
         names = [row["name"] for row in rows if row["id"] in forbidden]
         text = f"{person.name} may not run {module} on {', '.join(names[:20])}."
         raise Forbidden(text, module=module, hosts=names)
+
+
+def _check_engines(conn: Connection, module: ModuleInfo, rows: Sequence[RowMapping]) -> None:
+    """Refuse a host with a way of a kind that the module does not work with: it might be the one taken."""
+    if not module.engines:
+        return
+    roads = connections.routes(conn, [row["id"] for row in rows])
+    for row in rows:
+        for road in roads[row["id"]]:
+            if road["enabled"] and road["kind"] not in module.engines:
+                text = f"{row['name']} is reached over {road['name']} ({road['kind']}); module {module.id}"
+                raise BadRequest(f"{text} works with {', '.join(module.engines)} only.", field="hosts")
 
 
 def _confirm(module: ModuleInfo, number: int, confirm_above: int) -> int | None:

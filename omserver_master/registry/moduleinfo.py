@@ -85,7 +85,7 @@ class ModuleInfo:
 
     @property
     def timeout(self) -> float:
-        """Seconds that one step may take on one host."""
+        """Seconds that one host may take for all steps together."""
         return float(self.description["timeout"])
 
     @property

@@ -347,6 +347,12 @@ def test_hosts_that_are_missing_unknown_or_named_twice_refuse_the_whole_job(admi
 
 
 @pytest.mark.usefixtures("unchanged")
+def test_a_host_of_an_engine_that_the_module_does_not_work_with_is_refused(admin: Client) -> None:
+    with pytest.raises(BadRequest, match=r"here-alpha \(local\).*salt only"):
+        admin.submit("2020", None, ["alpha"])
+
+
+@pytest.mark.usefixtures("unchanged")
 def test_a_retired_host_is_never_run_on(site: System, admin: Client) -> None:
     site.add_hosts(["gone"], site.add_connection("here-gone", "local"))
     with begin(site.engine) as conn:
