@@ -2,15 +2,19 @@
 # Paths are relative and tools are called as modules: any folder will do, deep or with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check install frontend lock clean
+.PHONY: help demo bench test check install frontend lock clean
 
 PY := .venv/bin/python
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-demo: install frontend ## a whole OMServer with three real Salt minions (ONCE=1: end after the first result)
-	@$(PY) -m omserver_master demo $(if $(filter-out 0,$(ONCE)),--once)
+demo: install frontend ## a whole OMServer with three real Salt minions (ONCE=1, ENGINES=salt,ansible,func,ssh)
+	@$(PY) -m omserver_master demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(ENGINES),--engines "$(ENGINES)")
+
+bench: ## measure one row of docs/performance.md side by side (ROW=P1, P2, P3 or P4)
+	@requirements/install test
+	@$(PY) -m bench $(or $(ROW),P4)
 
 test: ## everything the tests need, then all tests
 	@requirements/install test

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .fleet import ConnectionCalls, HostCalls
 from .keyfile import Key, read_key
 from .link import Link
 from .messages import LIFE, Reply, Request, TaskRequest
@@ -44,6 +45,17 @@ _REPEATABLE = frozenset(
         "modules.show",
         "hosts.categories",
         "hosts.list",
+        "hosts.show",
+        "hosts.set",
+        "import.preview",
+        "import.rows",
+        "connections.kinds",
+        "connections.list",
+        "connections.show",
+        "connections.set",
+        "connections.enable",
+        "connections.disable",
+        "connections.try",
         "job.preview",
         "job.list",
         "job.show",
@@ -91,7 +103,7 @@ def connect(
     return client
 
 
-class Client:
+class Client(ConnectionCalls, HostCalls):
     """The operations of the master, as the program that *key* names and the person of *session*.
 
     One request at a time: threads may share a client, but they wait for each other, so a long poll deserves a
@@ -178,9 +190,11 @@ class Client:
 
     # Jobs
 
-    def preview(self, module: str | int, params: Params = None, hosts: Hosts = ()) -> Json:
-        """What `submit` would do: ``{module, params, hosts, warnings, confirm, omctl}``."""
-        return self.call("job.preview", _work(module, params, hosts))
+    def preview(
+        self, module: str | int, params: Params = None, hosts: Hosts = (), *, dry_run: bool = False
+    ) -> Json:
+        """What `submit` would do: ``{module, params, hosts, warnings, confirm, dry_run, omctl}``."""
+        return self.call("job.preview", _work(module, params, hosts) | _given({"dry_run": dry_run or None}))
 
     def submit(
         self,
@@ -194,7 +208,7 @@ class Client:
         """Submit a job: ``{job, repeated}``.
 
         *key* is the idempotency key (by default a fresh one); *options* are ``confirm``, ``timeout`` and
-        ``start_before`` (seconds).
+        ``start_before`` (seconds), and ``dry_run``.
         """
         args = _work(module, params, hosts) | _given(options)
         return self.call("job.submit", args, key=key or str(uuid.uuid4()))
@@ -229,11 +243,16 @@ class Client:
 
     def watch(self, job: int, since: int = 0) -> Iterator[Json]:
         """Yield a job's results as they change, until the job is over."""
+        for news in self._news(job, since):
+            yield from news["results"]
+
+    def _news(self, job: int, since: int = 0) -> Iterator[Json]:
+        """What `events` answers, again and again, until the job is over and all of it was told."""
         while True:
             news = self.events(job, since, POLL)
-            yield from news["results"]
             since = news["event"]
-            if news["job"]["state"] in ENDED and not news["results"]:
+            yield news
+            if news["job"]["state"] in ENDED and since >= news["job"]["event"]:
                 return
 
     def run(
@@ -241,8 +260,11 @@ class Client:
     ) -> Json:
         """Submit a job and, with *wait*, stay until it is over: ``{job, results}``."""
         job: Json = self.submit(module, params, hosts, **options)["job"]
-        latest = {result["host_id"]: result for result in self.watch(job["id"])} if wait else {}
-        return {"job": self.job(job["id"]) if wait else job, "results": list(latest.values())}
+        latest: dict[int, Json] = {}
+        for news in self._news(job["id"]) if wait else ():
+            job = news["job"]
+            latest |= {result["host_id"]: result for result in news["results"]}
+        return {"job": job, "results": list(latest.values())}
 
     def runcommands(
         self, task: Task | str, *, key: str | None = None, timeout: float = TASK_TIMEOUT

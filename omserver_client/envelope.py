@@ -17,7 +17,6 @@ import struct
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .errors import SealRefused
 from .keyfile import Key
@@ -73,7 +72,7 @@ def seal(
     if not 0 < seq <= HIGHEST_SEQ:
         raise ValueError(f"seq must be 1 to {HIGHEST_SEQ}")
     header = _HEADER.pack(VERSION, key.kid, seq, nonce)
-    return header + AESGCM(key.secret).encrypt(nonce, plaintext, _context(header, direction, challenge))
+    return header + key.cipher.encrypt(nonce, plaintext, _context(header, direction, challenge))
 
 
 def unseal(key: Key, seq: int, direction: bytes, challenge: bytes, sealed: bytes) -> bytes:
@@ -87,7 +86,7 @@ def unseal(key: Key, seq: int, direction: bytes, challenge: bytes, sealed: bytes
         raise SealRefused
     context = _context(sealed[: _HEADER.size], direction, challenge)
     try:
-        return AESGCM(key.secret).decrypt(header.nonce, sealed[_HEADER.size :], context)
+        return key.cipher.decrypt(header.nonce, sealed[_HEADER.size :], context)
     except InvalidTag:
         raise SealRefused from None
 

@@ -20,6 +20,7 @@ OMServerError
     ├── NotFound (LookupError)               not_found
     ├── IdempotencyConflict                  idempotency_conflict
     ├── ConfirmationNeeded                   confirmation_needed   details: number
+    ├── PreviewOutdated                      preview_outdated      details: token, digest, counts, ...
     ├── TooMany                              too_many              details: retry_after (seconds)
     ├── Unavailable                          unavailable
     └── InternalError                        internal              details: request
@@ -161,6 +162,12 @@ class ConfirmationNeeded(Refused):
     """That many hosts need a confirmation."""
 
     code = "confirmation_needed"
+
+
+class PreviewOutdated(Refused):
+    """What was previewed is no longer what would be done; look at the new preview."""
+
+    code = "preview_outdated"
 
 
 class TooMany(Refused):

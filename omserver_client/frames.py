@@ -7,8 +7,10 @@ any value that can be written down. These subclasses say no in time; both sides 
 from __future__ import annotations
 
 import math
+import select
 import socket
 import ssl
+import struct
 import zlib
 from time import monotonic
 from typing import Any
@@ -23,12 +25,43 @@ MAX_FRAME = 8 * 1024 * 1024
 #: The most values one frame may hold. A call needs some twenty; this also bounds how deep tuples are nested.
 MOST_VALUES = 64
 
-_CONSTANTS = {brine.TAG_NONE, brine.TAG_TRUE, brine.TAG_FALSE, brine.TAG_EMPTY_STR, brine.TAG_EMPTY_TUPLE}
-_CONSTANTS |= set(brine.IMM_INTS_LOADER)
-_FIXED = {brine.TAG_STR1: 1, brine.TAG_STR2: 2, brine.TAG_STR3: 3, brine.TAG_STR4: 4, brine.TAG_FLOAT: 8}
-_COUNTED = {brine.TAG_STR_L1: 1, brine.TAG_STR_L4: 4, brine.TAG_INT_L1: 1}
-_TUPLES = {brine.TAG_TUP1: 1, brine.TAG_TUP2: 2, brine.TAG_TUP3: 3, brine.TAG_TUP4: 4, brine.TAG_UNICODE: 1}
-_COUNTED_TUPLES = {brine.TAG_TUP_L1: 1, brine.TAG_TUP_L4: 4}
+_KEPT, _BYTES, _COUNTED, _TUPLE, _COUNTED_TUPLE, _TEXT, _FLOAT, _LONG = range(8)
+#: What each first byte begins, and how much of it, or in how many bytes that is said. Others are refused.
+_KINDS: dict[bytes, tuple[int, Any]] = {
+    brine.TAG_NONE: (_KEPT, None),
+    brine.TAG_TRUE: (_KEPT, True),
+    brine.TAG_FALSE: (_KEPT, False),
+    brine.TAG_EMPTY_STR: (_KEPT, b""),
+    brine.TAG_EMPTY_TUPLE: (_KEPT, ()),
+    **{tag: (_KEPT, number) for tag, number in brine.IMM_INTS_LOADER.items()},
+    brine.TAG_STR1: (_BYTES, 1),
+    brine.TAG_STR2: (_BYTES, 2),
+    brine.TAG_STR3: (_BYTES, 3),
+    brine.TAG_STR4: (_BYTES, 4),
+    brine.TAG_STR_L1: (_COUNTED, 1),
+    brine.TAG_STR_L4: (_COUNTED, 4),
+    brine.TAG_TUP1: (_TUPLE, 1),
+    brine.TAG_TUP2: (_TUPLE, 2),
+    brine.TAG_TUP3: (_TUPLE, 3),
+    brine.TAG_TUP4: (_TUPLE, 4),
+    brine.TAG_TUP_L1: (_COUNTED_TUPLE, 1),
+    brine.TAG_TUP_L4: (_COUNTED_TUPLE, 4),
+    brine.TAG_UNICODE: (_TEXT, 0),
+    brine.TAG_FLOAT: (_FLOAT, 8),
+    brine.TAG_INT_L1: (_LONG, 1),
+}
+_KIND_OF = [_KINDS.get(bytes((first,))) for first in range(256)]
+
+#: Seconds that a call to the system may wait by itself.
+_SOON = 0.25
+_TIMEVAL = struct.Struct("@ll")
+
+#: A socket's ways to say: not now.
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_WANTS: dict[type[OSError], int] = {
+    ssl.SSLWantReadError: select.POLLIN,
+    ssl.SSLWantWriteError: select.POLLOUT,
+}
 
 
 class Broken(EOFError):
@@ -40,29 +73,39 @@ class DeadlineStream(SocketStream):  # type: ignore[misc]  # rpyc has no types
 
     ``frame`` and ``idle`` are seconds; ``until`` is the moment, on the monotonic clock, at which reading ends
     whatever the peer does.
+
+    What comes soon is waited for by the reading itself, and all that has come is taken at once: each call to
+    the system costs more than sealing a message. What takes longer than `_SOON` is waited for by `_ready`.
     """
 
-    __slots__ = ("_frame_until", "frame", "idle", "until")
+    __slots__ = ("_ahead", "_frame_until", "_tls", "frame", "idle", "until")
 
     def __init__(self, sock: socket.socket, frame: float, idle: float = math.inf) -> None:
         super().__init__(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        # Within TLS, Python takes the limit of a blocking socket for a reason to try again.
+        sock.setblocking(not self._tls)
+        for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, side, _TIMEVAL.pack(0, int(_SOON * 1e6)))
         self.frame = frame
         self.idle = idle
         self.until = math.inf
         self._frame_until = math.inf
+        #: What has come already and was not asked for yet.
+        self._ahead = b""
 
     def poll(self, timeout: Any) -> bool:
         """Whether there is something to read within *timeout* seconds (None: as long as it may be idle).
 
         Raises:
-            Broken: it was idle for too long.
+            Broken: it was idle for too long, or the connection ended.
         """
-        if isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+        if self._ahead:
             return True
-        asked = Timeout(timeout).timeleft()
+        asked = timeout.timeleft() if isinstance(timeout, Timeout) else timeout
         patience = max(0.0, min(self.idle, self.until - monotonic()))
-        if super().poll(_finite(patience if asked is None else min(asked, patience))):
+        if self._fill(patience if asked is None else min(max(0.0, asked), patience)):
             return True
         if asked is None or patience <= asked:
             raise self._broken("it was silent for too long")
@@ -78,10 +121,10 @@ class DeadlineStream(SocketStream):  # type: ignore[misc]  # rpyc has no types
         Raises:
             Broken: they did not come in time, or the connection ended.
         """
-        received = bytearray()
-        while len(received) < count:
-            received += self._receive(min(self.MAX_IO_CHUNK, count - len(received)))
-        return bytes(received)
+        if len(self._ahead) < count:
+            self._read_on(count)
+        taken, self._ahead = self._ahead[:count], self._ahead[count:]
+        return taken
 
     def write(self, data: bytes) -> None:
         """Write all of *data*.
@@ -93,26 +136,46 @@ class DeadlineStream(SocketStream):  # type: ignore[misc]  # rpyc has no types
         rest = memoryview(data)
         while rest:
             try:
-                self.sock.settimeout(self._left(until))
                 rest = rest[self.sock.send(rest[: self.MAX_IO_CHUNK]) :]
+            except _NOT_YET as not_yet:
+                if not self._ready(_WANTS.get(type(not_yet), select.POLLOUT), until - monotonic()):
+                    raise self._broken("a frame took too long") from None
             except OSError as error:
                 raise self._broken(f"it could not be written to: {error}") from error
 
-    def _receive(self, most: int) -> bytes:
-        try:
-            self.sock.settimeout(self._left(min(self._frame_until, self.until)))
-            chunk: bytes = self.sock.recv(most)
-        except OSError as error:
-            raise self._broken(f"it could not be read from: {error}") from error
-        if not chunk:
-            raise self._broken("the peer closed it")
-        return chunk
+    def _read_on(self, count: int) -> None:
+        """Have *count* bytes ready, or more."""
+        until = min(self._frame_until, self.until)
+        received = bytearray(self._ahead)
+        while len(received) < count:
+            self._ahead = b""
+            if not self._fill(until - monotonic()):
+                raise self._broken("a frame took too long")
+            received += self._ahead
+        self._ahead = bytes(received)
 
-    def _left(self, until: float) -> float | None:
-        left = until - monotonic()
-        if left <= 0:
-            raise self._broken("a frame took too long")
-        return _finite(left)
+    def _fill(self, seconds: float) -> bool:
+        """Take what comes within *seconds*, if anything does."""
+        until = monotonic() + seconds
+        flags = 0 if self._tls or seconds >= _SOON else socket.MSG_DONTWAIT
+        while True:
+            try:
+                self._ahead = self.sock.recv(self.MAX_IO_CHUNK, flags)
+                break
+            except _NOT_YET as not_yet:
+                if not self._ready(_WANTS.get(type(not_yet), select.POLLIN), until - monotonic()):
+                    return False
+            except OSError as error:
+                raise self._broken(f"it could not be read from: {error}") from error
+        if not self._ahead:
+            raise self._broken("the peer closed it")
+        return True
+
+    def _ready(self, event: int, seconds: float) -> bool:
+        """Whether that happens within *seconds*; an ended connection is ready for everything."""
+        poller = select.poll()
+        poller.register(self.fileno(), event)
+        return bool(poller.poll(None if math.isinf(seconds) else max(0, math.ceil(seconds * 1000))))
 
     def _broken(self, reason: str) -> Broken:
         self.close()
@@ -161,52 +224,75 @@ class LimitedChannel(Channel):  # type: ignore[misc]  # rpyc has no types
 
 
 def load(payload: bytes) -> Any:
-    """Read the value behind the first byte of *payload*, after a look at its shape.
+    """Read the value behind the first byte of *payload*, building nothing that a call does not need.
 
     Raises:
         Broken: it holds more, deeper or other values than a call needs.
     """
+    reader = _Reader(payload)
     try:
-        _check_shape(payload)
-        return brine.load(payload[1:])
-    except (ValueError, TypeError, AttributeError) as error:
+        value = reader.value()
+    except (ValueError, TypeError, IndexError, struct.error) as error:
         raise Broken(f"The peer sent what is not a call: {error}") from error
+    if reader.position != len(payload):
+        raise Broken("The peer sent what is not a call: there is more behind it.")
+    return value
 
 
-def _check_shape(payload: bytes) -> None:
-    position, open_tuples = 1, [1]
-    for _ in range(MOST_VALUES):
-        open_tuples[-1] -= 1
-        position, inside = _step(payload, position)
-        open_tuples.append(inside)
-        while open_tuples and not open_tuples[-1]:
-            open_tuples.pop()
-        if not open_tuples:
-            break
-    if open_tuples or position != len(payload):
-        raise ValueError("too many values, or cut off")
+class _Reader:
+    """Reads RPyC's notation, brine, in one go; each value counts against `MOST_VALUES` before it is built."""
 
+    __slots__ = ("left", "payload", "position")
 
-def _step(payload: bytes, position: int) -> tuple[int, int]:
-    """Pass one value: where the next begins, and how many values are inside this one."""
-    tag = payload[position : position + 1]
-    position += 1
-    if tag in _CONSTANTS:
-        return position, 0
-    if tag in _FIXED:
-        return position + _FIXED[tag], 0
-    if tag in _COUNTED:
-        return position + _COUNTED[tag] + _number(payload, position, _COUNTED[tag]), 0
-    if tag in _TUPLES:
-        return position, _TUPLES[tag]
-    if tag in _COUNTED_TUPLES:
-        return position + _COUNTED_TUPLES[tag], _number(payload, position, _COUNTED_TUPLES[tag])
-    raise ValueError("a value of a kind that no call needs")
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.position = 1
+        self.left = MOST_VALUES
 
+    def value(self) -> Any:
+        """The next value."""
+        known = _KIND_OF[self.payload[self.position]]
+        if known is None:
+            raise ValueError("a value of a kind that no call needs")
+        kind, size = known
+        self.position += 1
+        self.left -= 1
+        if kind == _KEPT:
+            return size
+        if kind == _TUPLE:
+            return self._tuple(size)
+        if kind == _COUNTED:
+            return self._take(self._number(size))
+        if kind == _BYTES:
+            return self._take(size)
+        if kind == _TEXT:
+            return self._text()
+        return self._seldom(kind, size)
 
-def _number(payload: bytes, position: int, size: int) -> int:
-    return int.from_bytes(payload[position : position + size], "big")
+    def _seldom(self, kind: int, size: int) -> Any:
+        if kind == _COUNTED_TUPLE:
+            return self._tuple(self._number(size))
+        if kind == _FLOAT:
+            return struct.unpack("!d", self._take(size))[0]
+        return int(self._take(self._number(size)))
 
+    def _tuple(self, number: int) -> tuple[Any, ...]:
+        if number > self.left:
+            raise ValueError("too many values")
+        return tuple([self.value() for _ in range(number)])
 
-def _finite(seconds: float) -> float | None:
-    return None if math.isinf(seconds) else seconds
+    def _text(self) -> str:
+        encoded = self.value()
+        if type(encoded) is not bytes:
+            raise ValueError("a text that is not made of bytes")
+        return encoded.decode()
+
+    def _number(self, size: int) -> int:
+        return int.from_bytes(self._take(size), "big")
+
+    def _take(self, count: int) -> bytes:
+        start = self.position
+        self.position = end = start + count
+        if end > len(self.payload):
+            raise ValueError("it is cut off")
+        return self.payload[start:end]

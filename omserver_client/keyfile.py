@@ -12,8 +12,11 @@ import os
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 from hmac import compare_digest
 from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .errors import OMServerError
 
@@ -46,6 +49,11 @@ class Key:
     name: str
     kid: bytes
     secret: bytes = field(repr=False)
+
+    @cached_property
+    def cipher(self) -> AESGCM:
+        """What seals and opens with this key."""
+        return AESGCM(self.secret)
 
     @property
     def kid_hex(self) -> str:

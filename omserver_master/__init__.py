@@ -6,7 +6,9 @@ The contract is described in docs/modules.md. Nothing else is to be imported fro
 from .contract.ends import Failed, Ok, Skipped
 from .contract.module import Module
 from .contract.params import Bool, Choice, Choices, Int, Number, Time
+from .contract.playbook import PlaybookModule
 from .contract.shell import ShellModule
+from .contract.state import StateModule
 from .contract.texts import Lines, Path, Text
 from .contract.work import Put, Run, Script
 
@@ -21,11 +23,13 @@ __all__ = [
     "Number",
     "Ok",
     "Path",
+    "PlaybookModule",
     "Put",
     "Run",
     "Script",
     "ShellModule",
     "Skipped",
+    "StateModule",
     "Text",
     "Time",
 ]

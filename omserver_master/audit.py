@@ -17,7 +17,7 @@ from .store.engine import transact
 log = logging.getLogger(__name__)
 
 #: Arguments that say what a request was about; others may hold what must not be written down.
-_TARGETS = ("module", "job", "user", "host")
+_TARGETS = ("module", "job", "user", "host", "connection")
 
 
 def accepted(

@@ -30,9 +30,10 @@ from .store import leases, workers
 from .store.engine import make_engine, transact
 from .store.schema_version import require_current
 from .store.sitekey import read_site_key
+from .wire.bridge import Bridge
 from .wire.certificates import server_context
+from .wire.doors import Doors
 from .wire.server import HardenedServer, Limits
-from .wire.service import Doors
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,15 @@ class Master:
         tls = None
         if settings.tls_cert is not None and settings.tls_key is not None:
             tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        bridge = None
+        if settings.allow_rc4_clients:
+            bridge = Bridge(settings.secret_key, frozenset(settings.rc4_client_addresses))
+            log.warning(
+                "RC4 clients are served from %s: passwords in clear, tasks without integrity",
+                ", ".join(settings.rc4_client_addresses),
+            )
         self.server = HardenedServer(
-            settings.rpyc_host, settings.rpyc_port, doors, ring, limits=limits, tls=tls
+            settings.rpyc_host, settings.rpyc_port, doors, ring, limits=limits, tls=tls, bridge=bridge
         )
 
     def __enter__(self) -> Master:
@@ -163,7 +171,9 @@ class WorkerProcess:
         if process is not None and process.poll() is None:
             process.kill()
             process.wait(5.0)
-        self._listener.join(1.0)
+        self._listener.join(2.0)
+        self.bell.close()
+        self._far_end.close()
 
     def _keep(self) -> None:
         pause = 0.2

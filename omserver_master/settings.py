@@ -16,17 +16,19 @@ from pathlib import Path
 
 from omserver_client.keyfile import PUBLISHED_SECRETS
 
+from .backends import KINDS
 from .errors import SettingsError
 
 PREFIX = "OMSERVER_"
-#: Read from config.py of an original OMServer, refused if published, and not used otherwise.
+#: Read from config.py of an original OMServer, refused if published; the bridge alone uses it.
 SECRET_KEY = "SECRET_KEY"  # noqa: S105 -- the name of a setting, not a secret
 #: What AUTO_PLATFORM may be, and the kind of connection that it means.
-PLATFORMS = {"saltstack": "salt", "local": "local", "sim": "sim"}
-#: Names that the original knew too, and that this version has no engine for.
-PLATFORMS_WITHOUT_ENGINE = ("ansible", "func")
+PLATFORMS = {"saltstack": "salt"} | {kind: kind for kind in KINDS if kind != "salt"}
 #: Folders of the data folder, each of mode 0700.
 FOLDERS = ("keys", "run", "logs")
+
+#: Characters that the bridge's secret has at least.
+SHORTEST_SECRET = 16
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -62,6 +64,10 @@ class Settings:
     confirm_above: int
     #: A key of `PLATFORMS`: hosts that are added without a connection get the site's one of that kind.
     auto_platform: str
+    #: Programs of 2014 are served, from these IP addresses only, under this secret.
+    allow_rc4_clients: bool
+    rc4_client_addresses: tuple[str, ...]
+    secret_key: str = field(repr=False)
 
     def key_for(self, program: str) -> Path:
         """The client key file of *program* (``web`` or ``omctl``)."""
@@ -97,6 +103,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     values = {name.lower(): _checked(name, given) for name in _RULES}
     home = values["home"]
     _check_tls(values)
+    values["secret_key"] = _secret_key(given)
+    _check_bridge(values)
     values["database_url"] = values["database_url"] or f"sqlite:///{home}/omserver.db"
     return Settings(config=config, **values)  # type: ignore[arg-type] # each rule reads its own type
 
@@ -192,6 +200,27 @@ def _check_tls(values: Mapping[str, object]) -> None:
         )
 
 
+def _secret_key(given: Mapping[str, object]) -> str:
+    """An original's config.py may hold anything here: what it must be is checked where it is used."""
+    value = given.get(SECRET_KEY, "")
+    return value if isinstance(value, str) else ""
+
+
+def _check_bridge(values: Mapping[str, object]) -> None:
+    if not values["allow_rc4_clients"]:
+        return
+    if not values["rc4_client_addresses"]:
+        raise SettingsError(
+            "ALLOW_RC4_CLIENTS needs RC4_CLIENT_ADDRESSES: the IP addresses of the programs of 2014."
+        )
+    secret = str(values["secret_key"])
+    if len(secret) < SHORTEST_SECRET or len(set(secret)) < SHORTEST_SECRET // 2:
+        raise SettingsError(
+            f"ALLOW_RC4_CLIENTS needs a SECRET_KEY of at least {SHORTEST_SECRET} characters that nobody can"
+            " guess; the programs of 2014 have the same in their config.py."
+        )
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -224,11 +253,6 @@ def _host(value: object) -> str:
 
 
 def _platform(value: object) -> str:
-    if value in PLATFORMS_WITHOUT_ENGINE:
-        raise SettingsError(
-            f"AUTO_PLATFORM is {value!r}, which this version has no engine for; "
-            f"it must be one of {', '.join(PLATFORMS)}."
-        )
     if value not in PLATFORMS:
         raise ValueError
     return str(value)
@@ -255,6 +279,32 @@ def _database_url(value: object) -> str:
     return f"{_DRIVERS[scheme]}://{rest}"
 
 
+def _switch(value: object) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError
+    return words[value.lower()]
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return tuple(str(ipaddress.ip_address(str(word))) for word in value)
+
+
 _PORT = _whole(1, 65535)
 
 _RULES: dict[str, _Rule] = {
@@ -275,5 +325,7 @@ _RULES: dict[str, _Rule] = {
     "TLS_KEY": _Rule("a file's path", None, _path),
     "TLS_CLIENT_CA": _Rule("a file's path", None, _path),
     "CONFIRM_ABOVE": _Rule("a whole number from 1 to 1000000", 50, _whole(1, 1_000_000)),
+    "ALLOW_RC4_CLIENTS": _Rule("True or False (1 or 0)", False, _switch),
+    "RC4_CLIENT_ADDRESSES": _Rule("IP addresses, divided by commas", (), _addresses),
     "AUTO_PLATFORM": _Rule("one of " + ", ".join(PLATFORMS), "saltstack", _platform),
 }

@@ -17,9 +17,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from . import (
     audit,
+    connections,
     groups,
     health,
     hosts,
+    imports,
     jobs,
     live,
     modules,
@@ -47,7 +49,23 @@ from .visit import Visits
 
 __all__ = ["NotBuilt", "create_app"]
 
-AREAS = (sign, run, jobs, live, outputs, groups, hosts, modules, audit, site, search, preferences, health)
+AREAS = (
+    sign,
+    run,
+    jobs,
+    live,
+    outputs,
+    groups,
+    hosts,
+    imports,
+    modules,
+    audit,
+    connections,
+    site,
+    search,
+    preferences,
+    health,
+)
 
 #: The longest form that is taken, in bytes.
 LONGEST_FORM = 4 * 1024 * 1024
@@ -129,6 +147,8 @@ def _teach_templates(app: Flask) -> None:
         rule=speech.rule,
         choice_label=speech.choice_label,
         choice_value=speech.choice_value,
+        setting_help=speech.setting_help,
+        setting_text=speech.setting_text,
         param_pairs=params.pairs,
         param_text=params.text,
         words=words,

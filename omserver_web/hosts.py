@@ -1,27 +1,29 @@
-"""Hosts: what there is, and what ran on each."""
+"""Hosts: what there is, what ran on each, and, for admins, changing them and the ways to them."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, redirect, render_template, request, url_for
 
-from .master import NotFound, ask
+from .connections import is_admin, only_for_admins
+from .master import BadRequest, NotFound, Refused, UnknownHost, ask
 from .numbers import number
+from .retold import own_words
+from .words import HOST_LIFE, STATUS, error_sentence
 
-bp = Blueprint("hosts", __name__, url_prefix="/hosts")
+bp = Blueprint("hosts", __name__)
 
 PAGE = 200
 #: Jobs on the page of a host.
 RECENT = 20
-#: Hosts looked at in one go while one is searched by its name.
-LOOKED_AT = 1000
-#: No host has a longer name; nor does the master search for one.
+#: No host has a longer name.
 LONGEST_NAME = 255
+#: What can be said of a host in a form.
+FIELDS = ("lip", "wip", "os", "os_family", "categ", "app", "state")
 
 
-@bp.get("")
+@bp.get("/hosts")
 def index():
     """The hosts, by category, application or name."""
     wanted = {name: request.args.get(name, "").strip() for name in ("categ", "app", "q")}
@@ -40,34 +42,153 @@ def index():
     )
 
 
-@bp.get("/<name>")
+@bp.get("/hosts/<name>")
 def show(name: str):
-    """One host, and the jobs that went to it.
+    """One host, the ways to it, and the jobs that went to it.
 
     :raise 404: there is no such host, or it may not be seen.
     """
-    host = find_host(name)
-    jobs = ask("job.list", host=host["name"], limit=RECENT)
-    return render_template("hosts/show.html", host=host, **jobs)
+    return _page(name)
 
 
-def find_host(name: str) -> dict[str, Any]:
-    """The host whose name is *name*, whatever its case.
+@bp.get("/add-host")
+def new():
+    """The form for a new host.
 
-    Raises:
-        NotFound: there is none, or it may not be seen.
+    :raise 403: the person is no admin.
     """
+    only_for_admins()
+    return _form({})
+
+
+@bp.post("/add-host")
+def add():
+    """Add a host.
+
+    :raise 400: something in the form cannot be; the page says what.
+    """
+    name = request.form.get("name", "").strip()
+    over = request.form.get("connection", "")
+    ways = [{"connection": over, "remote_id": request.form.get("remote_id", "").strip()}] if over else []
+    try:
+        ask("hosts.add", host=name, ways=ways, **{key: value for key, value in _typed().items() if value})
+    except Refused as refused:
+        if not isinstance(refused, BadRequest):
+            raise
+        return _form(request.form, refused), 400
+    return redirect(url_for("hosts.show", name=name), 303)
+
+
+@bp.post("/hosts/<name>")
+def change(name: str):
+    """Change what is known of a host.
+
+    :raise 400: something in the form cannot be; the page says what.
+    """
+    new_name = request.form.get("name", name).strip()
+    try:
+        ask("hosts.set", hosts=[name], name=new_name if new_name != name else None, **_typed())
+    except BadRequest as refused:
+        return _page(name, refused), 400
+    return redirect(url_for("hosts.show", name=new_name), 303)
+
+
+@bp.post("/hosts/<name>/ways")
+def ways(name: str):
+    """Add, move or remove a way.
+
+    :raise 400: it cannot be; the page says why.
+    """
+    try:
+        ask("hosts.ways", hosts=[name], **_way_change())
+    except BadRequest as refused:
+        return _page(name, refused), 400
+    return redirect(f"{url_for('hosts.show', name=name)}#ways", 303)
+
+
+@bp.get("/change-hosts")
+def several():
+    """The form that changes the picked hosts together.
+
+    :raise 403: the person is no admin.
+    """
+    only_for_admins()
+    return _several(request.args.getlist("host"))
+
+
+@bp.post("/change-hosts")
+def change_several():
+    """Change the ways to several hosts, or what is known of them: of all, or of none.
+
+    :raise 400: it cannot be; the page says why.
+    """
+    names = request.form.getlist("host")
+    try:
+        if "set" in request.form:
+            values = {key: value for key, value in _typed().items() if value}
+            ask("hosts.set", hosts=names, **values)
+        else:
+            ask("hosts.ways", hosts=names, **_way_change())
+    except (BadRequest, UnknownHost, NotFound) as refused:
+        return _several(names, refused), STATUS.get(refused.code, 400)
+    return _several(names, done=True)
+
+
+def _way_change() -> dict[str, Any]:
+    """What a form wants of the ways: the button's name says which kind of change."""
+    form = request.form
+    for name, by in (("up", -1), ("down", 1)):
+        if form.get(name):
+            return {"move": form[name], "by": by}
+    if form.get("remove"):
+        return {"remove": form["remove"]}
+    way = {"connection": form.get("connection", ""), "remote_id": form.get("remote_id", "").strip()}
+    return {"add": way, "place": 0 if form.get("place") == "first" else None}
+
+
+def _typed() -> dict[str, str]:
+    return {name: request.form[name].strip() for name in FIELDS if name in request.form}
+
+
+def _page(name: str, refused: Refused | None = None) -> str:
     if len(name) > LONGEST_NAME:
         raise NotFound
-    offset, total = 0, 1
-    while offset < total:
-        listing = ask("hosts.list", search=name, limit=LOOKED_AT, offset=offset)
-        for host in listing["hosts"]:
-            if _key(host["name"]) == _key(name):
-                return host
-        offset, total = offset + LOOKED_AT, listing["total"]
-    raise NotFound
+    host = ask("hosts.show", host=name)
+    jobs = ask("job.list", host=host["name"], limit=RECENT)
+    used = {way["connection"] for way in host["ways"]}
+    return render_template(
+        "hosts/show.html",
+        host=host,
+        others=[each for each in _connections() if each["name"] not in used],
+        states=HOST_LIFE,
+        open_form=refused is not None and request.endpoint == "hosts.change",
+        **jobs,
+        **_problem(refused),
+    )
 
 
-def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).lower()
+def _form(filled: Any, refused: Refused | None = None) -> str:
+    return render_template(
+        "hosts/new.html", filled=filled, connections=_connections(), states=HOST_LIFE, **_problem(refused)
+    )
+
+
+def _several(names: list[str], refused: Refused | None = None, done: bool = False) -> str:
+    return render_template(
+        "hosts/several.html",
+        names=names,
+        connections=_connections(),
+        states=HOST_LIFE,
+        done=done,
+        **_problem(refused),
+    )
+
+
+def _connections() -> list[dict[str, Any]]:
+    return ask("connections.list")["connections"] if is_admin() else []
+
+
+def _problem(refused: Refused | None) -> dict[str, str]:
+    if refused is None:
+        return {"problem": "", "detail": ""}
+    return {"problem": error_sentence(refused.code), "detail": own_words(refused)}

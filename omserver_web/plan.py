@@ -29,7 +29,8 @@ LISTS = frozenset({"choices", "lines"})
 class Plan:
     """One state of the Run page.
 
-    ``params`` holds what was typed, by name; ``params_of`` the module whose form it was typed into.
+    ``params`` holds what was typed, by name; ``params_of`` the module whose form it was typed into;
+    ``dry_run`` whether that module shall only say what it would change.
     """
 
     categ: str = ""
@@ -40,6 +41,7 @@ class Plan:
     hosts: tuple[str, ...] = ()
     params_of: str = ""
     params: Mapping[str, list[str]] = field(default_factory=dict)
+    dry_run: bool = False
 
     @classmethod
     def read(cls, form: MultiDict[str, str]) -> Plan:
@@ -54,6 +56,7 @@ class Plan:
             hosts=distinct([*form.getlist("host"), *split_names(form.get("paste", ""))]),
             params_of=form.get("params_of", ""),
             params=typed,
+            dry_run=form.get("dry_run") == "1",
         )
 
     @property
@@ -104,6 +107,7 @@ class Plan:
         if self.touched:
             query["params_of"] = self.params_of
             query |= {PREFIX + name: typed for name, typed in self.params.items()}
+            query["dry_run"] = "1" if self.dry_run else ""
         return {name: content for name, content in query.items() if content}
 
 

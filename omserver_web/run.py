@@ -85,6 +85,7 @@ def submit():
             params=plan.values(module["params"]),
             hosts=_checked_hosts(),
             confirm=_confirmed(),
+            dry_run=_dry_run(plan, module),
         )
     except Refused as refused:
         if refused.code in ("login_required", "session_expired", "unavailable", "internal", "too_many"):
@@ -103,6 +104,10 @@ def _checked_hosts() -> list[dict[str, Any]]:
 
 def _confirmed() -> int | None:
     return number(request.form.get("confirm", "").strip())
+
+
+def _dry_run(plan: Plan, module: Mapping[str, Any]) -> bool | None:
+    return (plan.dry_run and plan.touched and bool(module.get("check"))) or None
 
 
 def _chosen(plan: Plan) -> Plan:
@@ -159,7 +164,11 @@ def _check(plan: Plan, module: dict[str, Any] | None) -> Check:
         return result
     try:
         result.preview = ask(
-            "job.preview", module=plan.module, params=plan.values(module["params"]), hosts=list(plan.hosts)
+            "job.preview",
+            module=plan.module,
+            params=plan.values(module["params"]),
+            hosts=list(plan.hosts),
+            dry_run=_dry_run(plan, module),
         )
     except Refused as refused:
         _explain(result, refused, module, plan, touched=plan.touched)

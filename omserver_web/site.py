@@ -1,4 +1,4 @@
-"""The site: its people, its connections, and one's own settings."""
+"""The site: its people, and one's own settings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,6 @@ def people():
     :raise 403: the person is no admin.
     """
     return render_template("site/people.html", **ask("people.list"))
-
-
-@bp.get("/connections")
-def connections():
-    """The ways to reach hosts, and the workers that serve them."""
-    return render_template("site/connections.html", **ask("status"))
 
 
 @bp.get("/settings")

@@ -58,6 +58,32 @@ def rule(param: Mapping[str, Any]) -> str:
     return _text_rule(param)
 
 
+def setting_rule(setting: Mapping[str, Any]) -> str:
+    """What may be in the field of a *setting* of a connection, as one sentence."""
+    rules = {
+        "number": _("A number."),
+        "bool": _("Yes or no."),
+        "choice": _("Choose from the list."),
+        "path": _("A full path, beginning with a slash."),
+        "words": _("Several are divided by blanks."),
+    }
+    return rules.get(setting["type"], _("This value cannot be used."))
+
+
+def setting_help(setting: Mapping[str, Any]) -> str:
+    """What a *setting* of a connection is for."""
+    return shown((setting["help_zh"] if chinese() else "") or setting["help"])
+
+
+def setting_text(value: object) -> str:
+    """The *value* of a setting as its field holds it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
 def _range(param: Mapping[str, Any]) -> str:
     low, high = param.get("minimum"), param.get("maximum")
     bounds = {"low": low, "high": high}

@@ -93,6 +93,29 @@ HOST_LIFE = {
     "retired": (_l("retired"), "grey"),
 }
 
+#: What an import would do with a host -> word, icon, tone.
+IMPORTS = {
+    "new": State(_l("new"), "plus", "blue"),
+    "changed": State(_l("changed"), "pencil", "amber"),
+    "same": State(_l("the same"), "check", "grey"),
+    "conflict": State(_l("conflict"), "alert-triangle", "red"),
+    "refused": State(_l("refused"), "ban", "red"),
+    "missing": State(_l("not in the source"), "help-circle", "grey"),
+}
+
+#: What an import fills in -> word.
+HOST_FIELDS = {
+    "lip": _l("Inner address"),
+    "wip": _l("Outer address"),
+    "os": _l("System"),
+    "os_family": _l("System family"),
+    "osrelease": _l("System version"),
+    "categ": _l("Function"),
+    "app": _l("Application"),
+    "state": _l("State"),
+    "ways": _l("Ways"),
+}
+
 #: How an action ended, in the audit -> word, tone.
 OUTCOMES = {
     "ok": (_l("ok"), ""),
@@ -120,6 +143,7 @@ ERRORS = {
     "not_found": _l("It does not exist, or you may not see it."),
     "idempotency_conflict": _l("This form was sent before with other content. Check it and run it again."),
     "confirmation_needed": _l("Type the number of hosts to confirm."),
+    "preview_outdated": _l("What you looked at has changed meanwhile. Nothing was done; look at it again."),
     "too_many": _l("Too many tries. Wait a little and try again."),
     "unavailable": _l("The master cannot do that right now. Nothing was changed."),
     "internal": _l("The master failed inside. Its log says why."),
@@ -135,6 +159,7 @@ STATUS = {
     "not_found": 404,
     "unknown_host": 404,
     "idempotency_conflict": 409,
+    "preview_outdated": 409,
     "too_many": 429,
     "unavailable": 503,
     "internal": 502,

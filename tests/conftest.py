@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fleet.fixtures import fleet as fleet  # the fixture, for tests of all kinds
+from tests.fleet.fixtures import fleet as fleet  # the fixtures, for tests of all kinds
+from tests.fleet.fixtures import sshhosts as sshhosts
 
 pytest_plugins = ["tests.no_skips"]

@@ -16,13 +16,16 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from omserver_client.errors import (
+    BadRequest,
     ConfirmationNeeded,
     Forbidden,
     InvalidParam,
     LoginFailed,
     NotFound,
     NotReached,
+    PreviewOutdated,
     SessionExpired,
+    Unavailable,
     UnknownHost,
     UnknownModule,
 )
@@ -80,6 +83,7 @@ def module(number: str, title: str, **more: Any) -> dict[str, Any]:
         "runnable": True,
         "broken": None,
         "direct": False,
+        "check": False,
     }
     return {"id": number, "title": title, **plain, **more}
 
@@ -153,6 +157,8 @@ class FakeMaster:
         self.calls: list[tuple[str, dict[str, Any], str | None, str | None]] = []
         self.sessions: dict[str, str] = {}
         self.down = False
+        #: What hosts and engines say on the pages about connections and imports.
+        self.text = HOSTILE
         self.job: dict[str, Any] = dict(JOB)
         self.results = [result(HOSTS[0], "ok", 3), result(HOSTS[1], "failed", 4, rc=1)]
         self.output = OUTPUT
@@ -243,6 +249,7 @@ class FakeMaster:
         search: str = "",
         limit: int = 200,
         offset: int = 0,
+        connection: str | None = None,
     ) -> dict[str, Any]:
         found = [
             host
@@ -262,7 +269,9 @@ class FakeMaster:
             raise UnknownHost("Unknown hosts.", hosts=unknown)
         return [host for host in found if host]
 
-    def _job_preview(self, module: str, params: Any, hosts: list[Any]) -> dict[str, Any]:
+    def _job_preview(
+        self, module: str, params: Any, hosts: list[Any], dry_run: bool = False
+    ) -> dict[str, Any]:
         shown = self._modules_show(module)
         targets = self._named(hosts)
         if any(host["name"] == "db-01" for host in targets):
@@ -277,13 +286,20 @@ class FakeMaster:
             "hosts": targets,
             "warnings": [{"code": "long_unseen", "host": "web-01", "hours": "2", "text": "web-01 ..."}],
             "confirm": self.confirm,
+            "dry_run": dry_run,
             "omctl": f"omctl run {module} {HOSTILE}",
         }
 
     def _job_submit(
-        self, key: str | None, module: str, params: Any, hosts: list[Any], confirm: int | None = None
+        self,
+        key: str | None,
+        module: str,
+        params: Any,
+        hosts: list[Any],
+        confirm: int | None = None,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
-        self._job_preview(module, params, hosts)
+        self._job_preview(module, params, hosts, dry_run)
         if self.confirm is not None and confirm != self.confirm:
             raise ConfirmationNeeded(number=self.confirm)
         repeated = key in self.made
@@ -339,6 +355,112 @@ class FakeMaster:
             "grants": [grant],
         }
         return {"people": [person]}
+
+    def _hosts_show(self, host: str) -> dict[str, Any]:
+        found = self._hosts_list(search=host, limit=5000)["hosts"]
+        row = next((each for each in found if each["name"].lower() == host.lower()), None)
+        if row is None:
+            raise NotFound
+        way = {
+            "connection": "salt",
+            "kind": "salt",
+            "remote_id": self.text,
+            "state": "down",
+            "reason": self.text,
+        }
+        return {**row, "facts": {"os_family": "debian"}, "ways": [way, {**way, "connection": "jump"}]}
+
+    def _hosts_set(self, hosts: list[str], **values: Any) -> dict[str, Any]:
+        if values.get("lip") == "wrong":
+            raise BadRequest("'wrong' is not an IP address.", field="lip")
+        return {"changed": len(hosts)}
+
+    def _hosts_add(self, host: str, **values: Any) -> dict[str, Any]:
+        if host == "web-01":
+            raise BadRequest("There is a host 'web-01' already.", field="host")
+        return self._hosts_show("web-01")
+
+    def _hosts_ways(self, hosts: list[str], **change: Any) -> dict[str, Any]:
+        if change.get("remove") == "wrong":
+            raise BadRequest(self.text, field="ways")
+        return {"changed": len(hosts)}
+
+    def _connections_kinds(self) -> dict[str, Any]:
+        plain = {"help": self.text, "help_zh": self.text, "default": None, "required": False, "secret": False}
+        settings = [
+            {**plain, "name": "url", "type": "text", "choices": [], "required": True},
+            {**plain, "name": "password", "type": "text", "choices": [], "secret": True},
+            {**plain, "name": "tls", "type": "bool", "choices": [], "default": True},
+            {**plain, "name": "profile", "type": "choice", "choices": ["modern", "legacy"]},
+            {**plain, "name": "forks", "type": "number", "choices": [], "default": 10},
+        ]
+        return {"kinds": [{"kind": "salt", "keeps_hosts": True, "settings": settings}]}
+
+    def _one_connection(self, name: str) -> dict[str, Any]:
+        if name not in ("salt", "jump"):
+            raise NotFound
+        state = {"enabled": True, "state": "down", "reason": self.text, "since": 1_700_000_000.0, "hosts": 2}
+        settings = {"url": self.text, "forks": 5}
+        return {"id": 1, "name": name, "kind": "salt", "settings": settings, "secrets": ["password"], **state}
+
+    def _connections_list(self) -> dict[str, Any]:
+        return {"connections": [self._one_connection("salt"), self._one_connection("jump")]}
+
+    def _connections_show(self, connection: str) -> dict[str, Any]:
+        return self._one_connection(connection)
+
+    def _connections_add(self, connection: str, kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+        if not settings.get("url"):
+            raise BadRequest("Connection x: url is missing.", field="settings.url")
+        if connection == "salt":
+            raise BadRequest("There is a connection 'salt' already.", field="connection")
+        return self._one_connection("salt")
+
+    def _connections_set(self, connection: str, settings: dict[str, Any]) -> dict[str, Any]:
+        if settings.get("forks") == "many":
+            raise BadRequest("Connection salt: forks: It must be a number.", field="settings.forks")
+        return self._one_connection(connection)
+
+    def _connections_rename(self, connection: str, name: str) -> dict[str, Any]:
+        return self._one_connection(connection)
+
+    def _connections_enable(self, connection: str) -> dict[str, Any]:
+        return self._one_connection(connection)
+
+    def _connections_disable(self, connection: str) -> dict[str, Any]:
+        return self._one_connection(connection)
+
+    def _connections_remove(self, connection: str) -> dict[str, Any]:
+        text = "2 hosts are reached over salt; take this way from them first."
+        raise BadRequest(text, field="connection", hosts=2)
+
+    def _connections_try(self, connection: str, host: str | None = None) -> dict[str, Any]:
+        found = {"up": host is not None, "reason": "" if host else self.text, "seconds": 0.2}
+        tried = {"host": host or "", "state": "failed" if host else "", "host_reason": self.text}
+        return {**found, **tried, "host_seconds": 0.1}
+
+    def _import_preview(self, **wanted: Any) -> dict[str, Any]:
+        if wanted.get("source") == "salt":
+            raise Unavailable("salt: The Salt master is not running.")
+        return self._import_rows("t0")
+
+    def _import_rows(self, token: str, status: str = "", **filters: Any) -> dict[str, Any]:
+        if token not in ("t0", "t1"):
+            raise NotFound
+        changes = [
+            {"field": "lip", "old": self.text, "new": self.text},
+            {"field": "ways", "old": "", "new": self.text},
+        ]
+        plain = {"number": 1, "name": self.text, "host_id": None, "reason": self.text, "changes": changes}
+        words = ("new", "changed", "same", "conflict", "refused", "missing")
+        rows = [{**plain, "status": word} for word in words if status in ("", word)]
+        head = {"token": token, "digest": "d0", "title": self.text, "total": 6, "found": len(rows)}
+        return {**head, "counts": dict.fromkeys(words, 1), "rows": rows}
+
+    def _import_apply(self, token: str, digest: str | None = None) -> dict[str, Any]:
+        if token == "t1":
+            raise PreviewOutdated(**self._import_rows("t0"))
+        return {"counts": self._import_rows(token)["counts"]}
 
     def _status(self) -> dict[str, Any]:
         road = {"name": "salt", "kind": "salt", "state": "down", "reason": HOSTILE, "since": 1_700_000_000.0}

@@ -34,3 +34,27 @@ def _mixed(count: int, seed: int) -> list[str]:
 
 #: At least 200, always the same.
 NASTY_WORDS = _CORE + _mixed(80, seed=1003)
+
+_FRAMES = [
+    "{}", "; {}", ";{};", "| {}", "|| {} ||", "&& {} &&", "& {} &", "\n{}\n", "\r\n{}\r\n", "$({})",
+    "`{}`", "$(({}))", "'; {}; '", '"; {}; "', "'$({})'", '"`{}`"', "\\'; {}; \\'", "\\$({})",
+    "'\"'\"'; {}; '\"'\"'", "<({})", "${{x:-$({})}}", "x=1; {}", "-c {}", "--eval={}", "; {} #",
+    "'\n{}\n'", "EOF\n{}\nEOF\n", "\x01'; {}; '", "\udc80'; {}; '", "中'; {}; '文", "!{}", "%0a{}",
+    "-oProxyCommand={}", "!unsafe {}", "executable={}", "chdir=/ {}", "cmd={}", "python_shell=True; {}",
+    "{{{{ lookup('pipe', '{}') }}}}", "{{{{ salt['cmd.run']('{}') }}}}", "__import__('os').system('{}')",
+    "{{% set x = lookup('pipe', '{}') %}}", '!!python/object/apply:os.system ["{}"]',
+    "{{{{ cycler.__init__.__globals__.os.system('{}') }}}}", "_raw_params={} _uses_shell=True",
+]  # fmt: skip
+
+
+def nasty_words(count: int) -> list[str]:
+    """*count* different words, always the same; bytes that are no UTF-8 stand as lone surrogates."""
+    bytes_alone = [bytes([number]).decode("utf-8", "surrogateescape") for number in range(0x80, 0x100)]
+    words = dict.fromkeys([*NASTY_WORDS, *bytes_alone, "\udcff\udcfe", "a\udc80b"])
+    return list(words | dict.fromkeys(_mixed(2 * count, seed=2026)))[:count]
+
+
+def canary_words(path: str) -> list[str]:
+    """Words that make the file *path* wherever anything on their way runs what it should only carry."""
+    commands = (f"touch {path}", f"> {path}", f"cp /etc/passwd {path}")
+    return [frame.format(command) for frame in _FRAMES for command in commands]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from ..errors import NotReached, OMServerError, Refused
-from . import ends, enroll, hosts, jobs, login, modules, run_module, status
+from . import ends, enroll, host, hosts, jobs, login, modules, run_module, status, ways
 from .visible import visible_line
 
 #: What to look at when the master was not reached.
@@ -42,10 +42,12 @@ for _command in (
     login.whoami,
     modules.modules,
     hosts.hosts,
+    host.host,
     run_module.run,
     jobs.jobs,
     jobs.job,
     status.status,
+    ways.connection,
     enroll.enroll,
 ):
     cli.add_command(_command)

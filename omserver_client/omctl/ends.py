@@ -39,6 +39,11 @@ def exit_code(job: Mapping[str, Any]) -> int:
     return _worst(codes) or (SOME_FAILED if job["state"] == "failed" else OK)
 
 
+def of_host(state: str) -> int:
+    """The exit code for the state of one host."""
+    return _OF_HOST.get(state, SOME_UNKNOWN)
+
+
 def _worst(codes: Iterable[int]) -> int:
     present = set(codes)
     return next((code for code in _FIRST if code in present), OK)

@@ -105,4 +105,5 @@ def job_line(job: Json) -> str:
     """A job in one line: its number, state, counts and why it waits or how it ended."""
     counts = counts_text(job["counts"])
     reason = f": {visible_line(job['reason'])}" if job["reason"] else ""
-    return f"Job {job['id']} {state_word(job['state'])}, {counts}{reason}"
+    dry = " (dry run)" if job.get("dry_run") else ""
+    return f"Job {job['id']}{dry} {state_word(job['state'])}, {counts}{reason}"

@@ -32,6 +32,7 @@ from .visible import visible_line
 )
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds that each host may take.")
 @click.option("--start-before", type=click.IntRange(min=1), help="Seconds within which it must start.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; each host says what it would change.")
 @click.option("--confirm", type=click.IntRange(min=1), help="Confirm that this many hosts are meant.")
 @click.option("--yes", is_flag=True, help="Confirm any number of hosts.")
 @click.option("--no-wait", is_flag=True, help="Print the job's number and do not follow it.")
@@ -49,16 +50,18 @@ def run(
     no_wait: bool,
     output: bool,
     raw: bool,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
     """Run MODULE on the named hosts, and show each host as it answers. The exit code tells how it ended."""
     params = read_params(pairs, values)
     with master() as client:
-        plan = client.preview(module, params, list(names))
+        plan = client.preview(module, params, list(names), dry_run=dry_run)
         for warning in plan["warnings"]:
             print_error(f"omctl: {visible_line(warning['text'])}")
         confirmed = confirm or _confirmed(plan, yes)
+        options |= {"dry_run": dry_run or None}
         job = client.submit(module, params, list(names), confirm=confirmed, **options)["job"]
         if no_wait:
             _announce(job, as_json)

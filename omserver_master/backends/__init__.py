@@ -6,14 +6,32 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from .base import Backend, ConnectionDown, Proof, Reachability, Target
+from .base import Backend, ConnectionDown, FoundHost, NoInventory, Proof, Reachability, Target
+from .options import Setting
 
-__all__ = ["KINDS", "Backend", "ConnectionDown", "Proof", "Reachability", "Target", "make_backend"]
+__all__ = [
+    "KINDS",
+    "Backend",
+    "ConnectionDown",
+    "FoundHost",
+    "NoInventory",
+    "Proof",
+    "Reachability",
+    "Setting",
+    "Target",
+    "keeps_hosts",
+    "make_backend",
+    "settings_of",
+]
 
 _WHERE = {
+    "ansible": ("ansible", "AnsibleBackend"),
+    "func": ("func", "FuncBackend"),
     "local": ("local", "LocalBackend"),
     "salt": ("salt", "SaltBackend"),
+    "salt-api": ("saltapi", "SaltApiBackend"),
     "sim": ("sim", "SimBackend"),
+    "ssh": ("ssh", "SshBackend"),
 }
 #: The kinds of connection that there are.
 KINDS = tuple(_WHERE)
@@ -27,6 +45,28 @@ def make_backend(kind: str, name: str, settings: Mapping[str, Any]) -> Backend:
     """
     if kind not in _WHERE:
         raise ValueError(f"Connection {name}: kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+    return _class_of(kind)(name, settings)
+
+
+def settings_of(kind: str) -> tuple[Setting, ...]:
+    """What can be set of a connection of this *kind*. Loads the engine's adapter, not the engine.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    return _class_of(kind).SETTINGS
+
+
+def keeps_hosts(kind: str) -> bool:
+    """Whether connections of this *kind* know hosts that can be imported.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    return _class_of(kind).inventory is not Backend.inventory
+
+
+def _class_of(kind: str) -> type[Backend]:
     module, class_name = _WHERE[kind]
-    backend: Backend = getattr(import_module(f".{module}", __name__), class_name)(name, settings)
-    return backend
+    found: type[Backend] = getattr(import_module(f".{module}", __name__), class_name)
+    return found

@@ -20,10 +20,11 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from ..contract.work import Answer, Work
+from ..contract.work import Answer, Put, Run, Script, Work
+from .options import Setting, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,24 @@ class Target:
     name: str
     remote_id: str = ""
     address: str = ""
+
+
+@dataclass(frozen=True)
+class FoundHost:
+    """A host that an engine knows of: *remote_id* is the engine's name for it, *name* what we would call it.
+
+    *facts* may hold ``os``, ``os_family``, ``osrelease``; *groups* are the engine's own.
+    """
+
+    remote_id: str
+    name: str
+    address: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+
+class NoInventory(LookupError):
+    """Connections of this kind keep no list of hosts."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +152,34 @@ class Backend(ABC):
     """One connection: a named way to reach hosts. Subclasses implement the private methods."""
 
     kind: ClassVar[str]
+    #: What can be set of a connection of this kind.
+    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
+    #: The kinds of work that this engine understands; any other is answered ``not_started``.
+    WORKS: ClassVar[tuple[type[Work], ...]] = (Run, Script, Put)
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Does nothing slow and reaches nothing.
+
+        Raises:
+            ValueError: a setting is unknown, missing or wrong.
+        """
         self.name = name
-        self.settings = dict(settings)
+        self.settings = read_settings(name, self.SETTINGS, settings)
         self._flights: dict[str, list[Flight]] = {}
         self._flights_lock = threading.Lock()
 
     @abstractmethod
     def probe(self) -> Reachability:
         """Say within about 2 s whether the control point is up. Never raises for its being down."""
+
+    def inventory(self, seconds: float) -> list[FoundHost]:
+        """The hosts that the engine itself knows, with what facts it can tell within *seconds*.
+
+        Raises:
+            NoInventory: this kind keeps no list.
+            ConnectionDown: the control point is down.
+        """
+        raise NoInventory(f"Connections of the kind {self.kind} keep no list of hosts.")
 
     def new_handle(self) -> str:
         """A handle for one dispatch, fixed before it, by which it can be found again after a crash."""
@@ -161,7 +198,9 @@ class Backend(ABC):
         """
         flight = Flight(work, hosts, handle, deadline)
         with self._aloft(flight):
-            if hosts:
+            if not isinstance(work, self.WORKS):
+                self._refuse(flight)
+            elif hosts:
                 self._dispatch(flight)
             yield from self._answers(flight)
 
@@ -225,6 +264,13 @@ class Backend(ABC):
 
     def _release(self, flight: Flight) -> None:  # noqa: B027 -- nothing to forget is the normal case
         """The flight is over: forget it."""
+
+    def _refuse(self, flight: Flight) -> None:
+        reason = (
+            f"Connections of the kind {self.kind} can't do work of the kind {type(flight.work).__name__}."
+        )
+        for host in flight.missing:
+            flight.answer(host.id, no_output("not_started", reason))
 
     def _answers(self, flight: Flight) -> Iterator[tuple[str, Answer]]:
         next_look = flight.started + LOOK_EVERY

@@ -1,112 +1,53 @@
-"""One connection to a Salt master on this machine: publishing under our own job ids, and hearing all returns.
+"""What `SaltBackend` needs of a Salt master: publishing under our own job ids, and hearing all returns.
 
-Salt is imported when a bus is first used, not before: it takes half a second and 50 MB.
+There are two ways to have it: `LocalSaltBus` (saltlocal.py) on the master's own machine, and `HttpSaltBus`
+(salthttp.py) through salt-api.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
-import sys
 import threading
-import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .base import ConnectionDown
-from .saltevents import EVENT_SOCKET, Subscription, is_return
+from .saltevents import is_return
 
 log = logging.getLogger(__name__)
 
 #: Called with (minion id, what the event holds) for every return of a job.
 Listener = Callable[[str, Mapping[str, Any]], None]
 
-#: Seconds for one publish; the master answers within 0.02 s when it is well.
-PUBLISH_TIMEOUT = 5
-#: Seconds that each of the master's doors gets to open.
-DOOR_TIMEOUT = 0.8
-
-_import_lock = threading.Lock()
+#: Seconds until a lost subscription is made again.
+_PAUSE = 0.3
 
 
 class MaybeSent(Exception):
     """The Salt master took the job and did not say what became of it."""
 
 
-def import_salt() -> Any:
-    """The ``salt`` package with what we use of it loaded, and its messages kept off our standard error."""
-    with _import_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import salt._logging
-        import salt.client
-        import salt.config
-        import salt.exceptions
-        import salt.payload
-        import salt.utils.args
-        import salt.utils.event
-        import salt.utils.jid
-
-        salt._logging.shutdown_temp_handler()
-        # Salt's hook for imports of a library that we don't use; with it in place each later import of
-        # anything warns.
-        sys.meta_path[:] = [hook for hook in sys.meta_path if type(hook).__name__ != "NaclImporter"]
-        logging.getLogger("salt").setLevel(logging.CRITICAL)
-        return salt
-
-
-class SaltBus:
+class SaltBus(ABC):
     """Publishes and listens, for all jobs of one connection. Safe to use from several threads."""
 
-    def __init__(self, config_dir: Path) -> None:
-        self._config = config_dir / "master"
+    #: Seconds that the first subscription may take.
+    PATIENCE = 2.0
+
+    def __init__(self) -> None:
         self._listeners: dict[str, Listener] = {}
-        self._client: Any = None
-        self._client_lock = threading.Lock()
-        self._known_options: Any = None
-        self._options_of = 0
-        self._options_lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._start_lock = threading.Lock()
         self._listening = threading.Event()
         self._closing = threading.Event()
         #: Rises each time the subscription was lost and made again: returns may have been missed.
         self.generation = 0
 
+    @abstractmethod
     def why_down(self) -> str:
-        """Why the Salt master cannot be used just now, in one line; ``""`` when it can."""
-        try:
-            options = self._options()
-        except OSError as error:
-            return f"The Salt master's configuration can't be read: {error}."
-        sockets = Path(options["sock_dir"])
-        if not self._opens(socket.AF_UNIX, str(sockets / EVENT_SOCKET)):
-            return f"The Salt master does not run: nobody listens in {sockets}."
-        address = (str(options["interface"]).replace("0.0.0.0", "127.0.0.1"), int(options["ret_port"]))  # noqa: S104
-        if not self._opens(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, address):
-            return f"The Salt master does not listen on {address[0]}:{address[1]}."
-        return ""
+        """Why the Salt master cannot be used just now, in one line; ``""`` when it can. Takes 2 s at most."""
 
-    def listen(self, jid: str, listener: Listener) -> None:
-        """Call *listener* for every return of job *jid* from now on.
-
-        Raises:
-            ConnectionDown: there is no Salt master to listen to.
-        """
-        self._listeners[jid] = listener
-        if self._thread is None or not self._thread.is_alive():
-            self._start_listening()
-        if not self._listening.is_set() and (reason := self.why_down()):
-            self._listeners.pop(jid, None)
-            raise ConnectionDown(reason)
-        if not self._listening.wait(2.0):
-            self._listeners.pop(jid, None)
-            raise ConnectionDown(self.why_down() or "The Salt master's event bus does not answer.")
-
-    def forget(self, jid: str) -> None:
-        """Nobody asks for the returns of *jid* any more."""
-        self._listeners.pop(jid, None)
-
+    @abstractmethod
     def publish(
         self,
         jid: str,
@@ -121,121 +62,83 @@ class SaltBus:
             ConnectionDown: it was not sent.
             MaybeSent: nobody can tell whether it was.
         """
-        if reason := self.why_down():
-            raise ConnectionDown(reason)
-        salt = import_salt()
-        values = salt.utils.args.condition_input(list(arguments), dict(keywords) or None)
-        with self._client_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for last_try in (False, True):
-                try:
-                    return self._publish(salt, jid, function, values, minions)
-                except salt.exceptions.AuthenticationError as error:
-                    # The master made itself a new key since our client read it.
-                    self._drop_client()
-                    if last_try:
-                        raise ConnectionDown(f"The Salt master refuses our key: {error}.") from error
-        raise AssertionError("unreachable")
 
+    @abstractmethod
     def cached(self, jid: str, minions: Iterable[str]) -> dict[str, Any] | None:
         """What *minions* returned for *jid*, if the master's job cache has it; None if it knows no such job.
 
         Raises:
             ConnectionDown: the job cache cannot be read.
         """
-        salt = import_salt()
-        with self._client_lock:
-            try:
-                client = self._get_client(salt)
-                cache = client.opts["master_job_cache"]
-                if not client.returners[f"{cache}.get_load"](jid):
-                    return None
-                if cache == "local_cache":
-                    return _read_returns(salt, client.opts, jid, minions)
-                found = client.returners[f"{cache}.get_jid"](jid)
-                return {minion: found[minion].get("return") for minion in minions if minion in found}
-            except (salt.exceptions.SaltException, OSError, KeyError) as error:
-                raise ConnectionDown(f"The Salt master's job cache can't be read: {error}.") from error
+
+    def surely_kept(self) -> float:
+        """Seconds for which the job cache surely knows a job that was sent; 0: it may never have known it."""
+        return 0.0
+
+    @abstractmethod
+    def learn_keys(self, minions: Iterable[str], afresh: bool = False) -> None:
+        """Get to know the public keys of *minions*; *afresh*: also those that are known. May take a while.
+
+        Raises:
+            ConnectionDown: the Salt master cannot be asked.
+        """
+
+    @abstractmethod
+    def key_of(self, minion: str) -> bytes | None:
+        """The public key (PEM) that the master accepted for *minion*, if it is known. Waits for nobody."""
+
+    @abstractmethod
+    def accepted(self) -> list[str]:
+        """The ids of all minions whose key the master has accepted.
+
+        Raises:
+            ConnectionDown: the Salt master cannot be asked.
+        """
+
+    @abstractmethod
+    def _hear(self) -> None:
+        """Subscribe, call `_subscribed`, `_hand_out` events until the stream is lost or `_closing` is set."""
+
+    def listen(self, jid: str, listener: Listener) -> None:
+        """Call *listener* for every return of job *jid* from now on.
+
+        Raises:
+            ConnectionDown: there is no Salt master to listen to.
+        """
+        self._listeners[jid] = listener
+        with self._start_lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._hear_for_ever, name="salt-events", daemon=True)
+                self._thread.start()
+        if not self._listening.is_set() and (reason := self.why_down()):
+            self._listeners.pop(jid, None)
+            raise ConnectionDown(reason)
+        if not self._listening.wait(self.PATIENCE):
+            self._listeners.pop(jid, None)
+            raise ConnectionDown(self.why_down() or "The Salt master's event bus does not answer.")
+
+    def forget(self, jid: str) -> None:
+        """Nobody asks for the returns of *jid* any more."""
+        self._listeners.pop(jid, None)
 
     def close(self) -> None:
-        """Stop listening and let go of the client."""
+        """Stop listening."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(3.0)
-        with self._client_lock:
-            self._drop_client()
 
-    def _publish(self, salt: Any, jid: str, function: str, values: Any, minions: list[str]) -> set[str]:
-        try:
-            sent = self._get_client(salt).pub(
-                minions, function, values, tgt_type="list", jid=jid, timeout=PUBLISH_TIMEOUT, listen=False
-            )
-        except salt.exceptions.AuthenticationError:
-            raise
-        except salt.exceptions.SaltReqTimeoutError as error:
-            self._drop_client()
-            raise MaybeSent("The Salt master took the job and then fell silent.") from error
-        except salt.exceptions.PublishError as error:
-            if "could not resolve" in str(error).lower() or "no minions" in str(error).lower():
-                return set()
-            raise ConnectionDown(f"The Salt master refuses the job: {error}.") from error
-        except salt.exceptions.SaltException as error:
-            self._drop_client()
-            raise ConnectionDown(f"The Salt master can't be asked: {error}.") from error
-        return set(sent["minions"]) if sent else set()
-
-    def _options(self) -> Any:
-        """The master's configuration, read again when the file has changed."""
-        changed = self._config.stat().st_mtime_ns
-        with self._options_lock, warnings.catch_warnings():
-            if self._options_of != changed:
-                warnings.simplefilter("ignore")
-                self._known_options = import_salt().config.client_config(str(self._config))
-                self._options_of = changed
-            return self._known_options
-
-    def _opens(self, family: int, address: Any) -> bool:
-        with socket.socket(family) as door, contextlib.suppress(OSError):
-            door.settimeout(DOOR_TIMEOUT)
-            door.connect(address)
-            return True
-        return False
-
-    def _get_client(self, salt: Any) -> Any:
-        if self._client is None:
-            self._client = salt.client.LocalClient(mopts=self._options().copy())
-        return self._client
-
-    def _drop_client(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.destroy()
-
-    def _start_listening(self) -> None:
-        self._thread = threading.Thread(target=self._hear_for_ever, name="salt-events", daemon=True)
-        self._thread.start()
+    def _subscribed(self) -> None:
+        self.generation += 1
+        self._listening.set()
 
     def _hear_for_ever(self) -> None:
-        salt = import_salt()
         while not self._closing.is_set():
             try:
-                self._hear(salt)
+                self._hear()
             except Exception as error:  # noqa: BLE001 -- Salt's own code; we start over whatever it was
                 log.info("lost the Salt master's events: %s", error)
             self._listening.clear()
-            self._closing.wait(0.3)
-
-    def _hear(self, salt: Any) -> None:
-        """Hand out returns until the subscription is lost."""
-        if self.why_down():
-            return
-        with contextlib.closing(Subscription(salt, self._options().copy())) as subscription:
-            self.generation += 1
-            self._listening.set()
-            while not self._closing.is_set():
-                event = subscription.next_event()
-                if event is not None:
-                    self._hand_out(event["tag"], event["data"])
+            self._closing.wait(_PAUSE)
 
     def _hand_out(self, tag: str, content: Any) -> None:
         """Give a return to its listener, under the minion id that the master put into the tag."""
@@ -249,19 +152,3 @@ class SaltBus:
             log.warning("%s: an event for %r is not that minion's return; dropped", parts[2], parts[4])
             return
         listener(parts[4], content)
-
-
-def _read_returns(salt: Any, options: Any, jid: str, minions: Iterable[str]) -> dict[str, Any]:
-    """Read the job cache's own files: Salt's reader tries a damaged one for ever."""
-    folder = Path(salt.utils.jid.jid_dir(jid, str(Path(options["cachedir"]) / "jobs"), options["hash_type"]))
-    returns = {}
-    for minion in minions:
-        if "/" in minion:
-            continue
-        try:
-            content = salt.payload.loads((folder / minion / "return.p").read_bytes())
-        except (OSError, salt.exceptions.SaltException):
-            continue
-        if isinstance(content, Mapping) and "return" in content:
-            returns[minion] = content["return"]
-    return returns

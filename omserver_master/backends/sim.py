@@ -15,6 +15,7 @@ from typing import Any
 
 from ..contract.work import Answer
 from .base import Backend, ConnectionDown, Flight, Proof, Reachability, Target, no_output
+from .options import Setting
 
 #: Seconds for one exchange with the process of the invented hosts.
 TIMEOUT = 2.0
@@ -24,11 +25,18 @@ class SimBackend(Backend):
     """One process of invented hosts."""
 
     kind = "sim"
+    SETTINGS = (
+        Setting(
+            "socket",
+            "The path of the invented hosts' socket.",
+            "虚拟主机套接字的路径。",
+            "path",
+            required=True,
+        ),
+    )
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name, settings)
-        if not isinstance(settings.get("socket"), str):
-            raise ValueError(f"Connection {name}: socket must be the path of the invented hosts' socket.")
         self._lines: dict[int, socket.socket] = {}
 
     def probe(self) -> Reachability:
@@ -65,7 +73,13 @@ class SimBackend(Backend):
         line = self._connect()
         self._lines[id(flight)] = line
         hosts = {_sim_name(host): host.id for host in flight.missing}
-        wanted = {"do": order, "handle": flight.handle, "hosts": list(hosts), "work": flight.work.to_wire()}
+        wanted = {
+            "do": order,
+            "handle": flight.handle,
+            "hosts": list(hosts),
+            "work": flight.work.to_wire(),
+            "seconds": flight.host_seconds,
+        }
         _send(line, wanted)
         threading.Thread(target=_listen, args=(line, flight, hosts), daemon=True).start()
 

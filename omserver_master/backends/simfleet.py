@@ -1,4 +1,6 @@
-"""The process of the invented hosts: ``python -m omserver_master.backends.simfleet SOCKET RULES [LEDGER]``.
+"""The process of the invented hosts.
+
+    python -m omserver_master.backends.simfleet SOCKET RULES [LEDGER [FILES]]
 
 RULES is JSON, {"pattern of host names": {...}, ...}; the first that fits counts, a host that none fits is
 well. A rule may set: "seconds" until the answer (0.01), "rc" (0), "stdout" (the host's name), "stderr" and
@@ -9,9 +11,14 @@ well. A rule may set: "seconds" until the answer (0.01), "rc" (0), "stdout" (the
     down      does not even take it
     twice     answers, and once more with another return code
     stranger  answers, and before that as a host that nobody asked
+    obeys     does what a `Run` says, as far as simshell.py goes, and ends it when its time is over
 
 LEDGER is a file that gets one line for each piece of work that a host takes: handle, host. It is the evidence
-that nothing ran twice.
+that nothing ran twice. FILES is a folder for the files of the hosts that obey.
+
+Each connection gives one order, a line of JSON: {"do": "run" | "collect" | "cancel", "handle", "hosts", ...};
+or {"do": "power", "host", "on"}, which cuts a host off or brings it back; or {"do": "look", "host"}, answered
+by the commands that run there.
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.work import Answer
+from .simshell import PretendShell
 
 Rule = dict[str, Any]
 Key = tuple[str, str]
@@ -33,9 +41,12 @@ Key = tuple[str, str]
 class SimFleet:
     """The invented hosts, what they were given, and what they answered."""
 
-    def __init__(self, rules: dict[str, Rule], ledger: Path | None) -> None:
+    def __init__(self, rules: dict[str, Rule], ledger: Path | None, files: Path) -> None:
         self.rules = rules
         self.ledger = ledger
+        self.files = files
+        self.off: set[str] = set()
+        self.commands: dict[Key, str] = {}
         self.running: dict[Key, asyncio.Task[None]] = {}
         self.answers: dict[Key, list[dict[str, Any]]] = {}
         self.changed = asyncio.Condition()
@@ -49,27 +60,74 @@ class SimFleet:
         writer.close()
 
     async def obey(self, order: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        """Run, collect or cancel."""
+        """Run, collect, cancel, power or look."""
+        if order["do"] == "power":
+            self.power(order["host"], order["on"])
+            _say(writer, {})
+            return
+        if order["do"] == "look":
+            _say(writer, {"processes": self.processes(order["host"])})
+            return
         keys = [(order["handle"], host) for host in order["hosts"]]
         if order["do"] == "cancel":
             _say(writer, {key[1]: self.cancel(key) for key in keys})
             return
         for key in keys:
             if order["do"] == "run":
-                self.take(key)
+                self.take(key, order)
             elif key not in self.running and key not in self.answers and self.ending(key) != "down":
                 never = Answer("not_started", reason="The invented host never got it.").to_wire()
                 _say(writer, {"host": key[1], "answer": never})
         await self.tell(keys, writer)
 
-    def take(self, key: Key) -> None:
+    def power(self, host: str, on: bool) -> None:
+        """Cut a host off, with all that runs there, or bring it back."""
+        if on:
+            self.off.discard(host)
+            return
+        self.off.add(host)
+        for key, task in self.running.items():
+            if key[1] == host:
+                task.cancel()
+
+    def processes(self, host: str) -> list[str]:
+        """The commands that run on a host."""
+        return [
+            self.commands[key] for key, task in self.running.items() if key[1] == host and not task.done()
+        ]
+
+    def take(self, key: Key, order: dict[str, Any]) -> None:
         """A host takes its work, unless it is down."""
         if self.ending(key) == "down":
             return
         if self.ledger is not None:
             with self.ledger.open("a") as file:
                 file.write(f"{key[0]} {key[1]}\n")
-        self.running[key] = asyncio.ensure_future(self.work(key))
+        work = order["work"]
+        self.commands[key] = str(work.get("shell") or work.get("argv"))
+        if self.ending(key) == "obeys" and work["kind"] == "run":
+            self.running[key] = asyncio.ensure_future(self.obey_work(key, work, order["seconds"]))
+        else:
+            self.running[key] = asyncio.ensure_future(self.work(key))
+
+    async def obey_work(self, key: Key, work: dict[str, Any], limit: float) -> None:
+        """A host does what it is told, for *limit* seconds at most."""
+        shell, cap = PretendShell(key[1], self.files), work["output"]
+        began, rc = asyncio.get_running_loop().time(), None
+        with suppress(TimeoutError):
+            rc = await asyncio.wait_for(shell.obey(work), limit)
+        seconds = round(asyncio.get_running_loop().time() - began, 2)
+        ended = Answer(
+            "done" if rc is not None else "timed_out",
+            rc,
+            bytes(shell.out[:cap]),
+            bytes(shell.err[:cap]),
+            max(0, len(shell.out) - cap),
+            max(0, len(shell.err) - cap),
+            seconds,
+            "" if rc is not None else f"Was stopped on the host after {seconds:g} s.",
+        )
+        await self.publish(key, [{"host": key[1], "answer": ended.to_wire()}])
 
     async def work(self, key: Key) -> None:
         """A host works, and answers as its rule says."""
@@ -85,6 +143,10 @@ class SimFleet:
             answers.append({"host": host, "answer": Answer("done", rc + 1).to_wire()})
         if self.ending(key) == "stranger":
             answers.insert(0, {"host": "a stranger", "answer": done.to_wire()})
+        await self.publish(key, answers)
+
+    async def publish(self, key: Key, answers: list[dict[str, Any]]) -> None:
+        """A host has answered."""
         async with self.changed:
             self.answers[key] = answers
             self.changed.notify_all()
@@ -94,7 +156,7 @@ class SimFleet:
         task = self.running.get(key)
         if task is None:
             return "not_started"
-        if key in self.answers:
+        if key in self.answers or key[1] in self.off:
             return "unknown"
         task.cancel()
         return "stopped"
@@ -122,6 +184,8 @@ class SimFleet:
 
     def ending(self, key: Key) -> str:
         """How a host's work ends."""
+        if key[1] in self.off:
+            return "down"
         return str(self.rule(key).get("ending", "answers"))
 
 
@@ -136,8 +200,8 @@ def _say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
     writer.write(json.dumps(message).encode() + b"\n")
 
 
-async def _main(path: str, rules: str, ledger: str = "") -> None:
-    fleet = SimFleet(json.loads(rules), Path(ledger) if ledger else None)
+async def _main(path: str, rules: str, ledger: str = "", files: str = "") -> None:
+    fleet = SimFleet(json.loads(rules), Path(ledger) if ledger else None, Path(files or f"{path}.files"))
     server = await asyncio.start_unix_server(fleet.serve, path, limit=16 * 1024 * 1024)
     async with server:
         await server.serve_forever()

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import click
 from sqlalchemy import Connection, RowMapping
 
-from ..backends import KINDS, make_backend
+from ..backends import KINDS
+from ..roster import ways
 from ..store import connections
 from ..store.engine import begin, read
-from .localsite import note, open_site, show_table
+from .localsite import LocalSite, note, open_site, show_table
+
+_secret = click.option(
+    "--secret", "asked", multiple=True, metavar="NAME", help="Ask for a secret setting, which is never shown."
+)
+_secret_file = click.option(
+    "--secret-file",
+    "files",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Read a secret setting from a file; - is standard input.",
+)
 
 
 @click.group()
@@ -26,29 +42,42 @@ def command() -> None:
     metavar="NAME=VALUE",
     help="A setting of the engine: docs/backends.md.",
 )
-def add(name: str, kind: str, settings: tuple[str, ...]) -> None:
+@_secret
+@_secret_file
+def add(
+    name: str, kind: str, settings: tuple[str, ...], asked: tuple[str, ...], files: tuple[str, ...]
+) -> None:
     """Add the connection NAME, and say whether its control point answers."""
-    values = dict(_pair(text) for text in settings)
-    _check(name, kind, values)
-    with begin(open_site().engine) as conn:
-        connections.add_connection(conn, name, kind, values)
+    values = _given(settings, asked, files)
+    ways.check_new(kind, name, values)
+    site = open_site()
+    with begin(site.engine) as conn:
+        ways.add(conn, site.site_key, name, kind, values)
         note(conn, "connection.add", name, kind)
     click.echo(f"Added {name}.")
-    _try(name, kind, values)
+    _try(site, name)
 
 
 @command.command("set")
 @click.argument("name")
-@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
-def set_(name: str, settings: tuple[str, ...]) -> None:
-    """Replace all settings of the connection NAME, and say whether its control point answers."""
-    values = dict(_pair(text) for text in settings)
-    with begin(open_site().engine) as conn:
-        row = _existing(conn, name)
-        _check(name, row["kind"], values)
-        connections.set_settings(conn, row["id"], values)
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
+@_secret
+@_secret_file
+def set_(name: str, settings: tuple[str, ...], asked: tuple[str, ...], files: tuple[str, ...]) -> None:
+    """Change settings of the connection NAME, and say whether its control point answers.
+
+    Those that are not named stay as they are; NAME= takes one back.
+    """
+    values = {key: value or None for key, value in _given(settings, asked, files).items()}
+    if not values:
+        raise click.UsageError("Say what to change.")
+    site = open_site()
+    with read(site.engine) as conn:
+        ways.check_change(site.site_key, _existing(conn, name), values)
+    with begin(site.engine) as conn:
+        ways.change(conn, site.site_key, _existing(conn, name), values)
         note(conn, "connection.set", name, ", ".join(sorted(values)))
-    _try(name, row["kind"], values)
+    _try(site, name)
 
 
 @command.command()
@@ -59,9 +88,7 @@ def remove(name: str) -> None:
         row = _existing(conn, name)
         number = connections.hosts_over(conn, row["id"])
         if number:
-            raise click.UsageError(
-                f"{number} host(s) are reached over {name}; first: omserver host set"
-            )
+            raise click.UsageError(f"{number} host(s) are reached over {name}; first: omserver host set")
         connections.remove_connection(conn, row["id"])
         note(conn, "connection.remove", name)
     click.echo(f"Removed {name}.")
@@ -69,10 +96,13 @@ def remove(name: str) -> None:
 
 @command.command("list")
 def list_() -> None:
-    """List all connections, with what the workers last saw of them."""
+    """List all connections, with what was last seen of them."""
     with read(open_site().engine) as conn:
         found = connections.list_connections(conn)
-    rows = [(row["name"], row["kind"], row["state"], row["reason"] or "-") for row in found]
+    rows = [
+        (row["name"], row["kind"], row["state"] if row["enabled"] else "disabled", row["reason"] or "-")
+        for row in found
+    ]
     show_table(("CONNECTION", "KIND", "STATE", "WHY"), rows)
 
 
@@ -80,9 +110,7 @@ def list_() -> None:
 @click.argument("name")
 def try_(name: str) -> None:
     """Ask the control point of NAME whether it is there; exit 1 if it is not."""
-    with read(open_site().engine) as conn:
-        row = _existing(conn, name)
-    _try(name, row["kind"], row["settings"])
+    _try(open_site(), name)
 
 
 def _existing(conn: Connection, name: str) -> RowMapping:
@@ -92,22 +120,28 @@ def _existing(conn: Connection, name: str) -> RowMapping:
     return row
 
 
-def _check(name: str, kind: str, values: dict[str, str]) -> None:
-    try:
-        make_backend(kind, name, values).close()
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _try(name: str, kind: str, settings: dict[str, str]) -> None:
-    backend = make_backend(kind, name, settings)
-    try:
-        found = backend.probe()
-    finally:
-        backend.close()
-    if not found.up:
-        raise click.ClickException(f"{name} does not answer: {found.reason}")
+def _try(site: LocalSite, name: str) -> None:
+    with read(site.engine) as conn:
+        row = _existing(conn, name)
+    trial = ways.try_way(site.engine, site.site_key, row)
+    if not trial.up:
+        raise click.ClickException(f"{name} does not answer: {trial.reason}")
     click.echo(f"{name} answers.")
+
+
+def _given(settings: tuple[str, ...], asked: tuple[str, ...], files: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = dict(_pair(text) for text in settings)
+    for text in files:
+        name, path = _pair(text)
+        values[name] = (sys.stdin.read() if path == "-" else _text_of(Path(path))).rstrip("\r\n")
+    return values | {name: click.prompt(name, hide_input=True) for name in asked}
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{path} cannot be read: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

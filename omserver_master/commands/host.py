@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import click
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import RowMapping
 
 from omserver_client.errors import BadRequest
 
-from ..settings import PLATFORMS
+from ..roster import edit
+from ..roster.ways import existing
 from ..store import connections, hosts
 from ..store.engine import begin, read
 from .localsite import note, open_site, show_table
@@ -48,12 +49,13 @@ def add(
     """Add the host NAME."""
     site = open_site()
     with begin(site.engine) as conn:
-        way = _named(conn, connection) if connection else _usual(conn, site.settings.auto_platform)
-        place = hosts.add_app(conn, hosts.add_category(conn, categ), app)
-        host = hosts.add_host(conn, name, wip=outer_ip, lip=inner_ip, os=os_name, app_id=place)
-        if os_family:
-            hosts.set_facts(conn, host, {"os_family": os_family})
-        connections.link_host(conn, host, way["id"], remote_id or name)
+        way = (
+            existing(conn, connection)
+            if connection
+            else edit.usual_connection(conn, site.settings.auto_platform)
+        )
+        values = {"wip": outer_ip, "lip": inner_ip, "os": os_name, "os_family": os_family}
+        edit.add_host(conn, name, {**values, "categ": categ, "app": app}, [(way["id"], remote_id or name)])
         note(conn, "host.add", name, f"connection {way['name']}, id there {remote_id or name}")
     click.echo(f"Added {name}: {categ} / {app}, over {way['name']} as {remote_id or name}.")
 
@@ -74,32 +76,10 @@ def set_(name: str, state: str | None, connection: str | None, remote_id: str | 
         if state:
             hosts.set_state(conn, host["id"], state)
         if connection:
-            way = _named(conn, connection)
+            way = existing(conn, connection)
             connections.replace_routes(conn, host["id"], way["id"], remote_id or host["name"])
         note(conn, "host.set", name, f"state {state or 'as it was'}, connection {connection or 'as it was'}")
     click.echo(f"Changed {name}.")
-
-
-def _named(conn: Connection, name: str) -> RowMapping:
-    way = connections.connection_by_name(conn, name)
-    if way is None:
-        raise BadRequest(f"There is no connection {name!r}.", field="connection")
-    return way
-
-
-def _usual(conn: Connection, platform: str) -> RowMapping:
-    """The only enabled connection of the kind that AUTO_PLATFORM means."""
-    kind = PLATFORMS[platform]
-    found = [row for row in connections.list_connections(conn) if row["kind"] == kind and row["enabled"]]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(row["name"] for row in found)
-    number = f"{len(found)} connections" if found else "no connection"
-    raise BadRequest(
-        f"AUTO_PLATFORM is {platform}, and the site has {number} of the kind {kind}"
-        f"{f' ({names})' if names else ''}: say which with --connection.",
-        field="connection",
-    )
 
 
 @command.command("list")

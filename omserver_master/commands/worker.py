@@ -9,7 +9,7 @@ import click
 
 from omserver_client.errors import OMServerError
 
-from ..settings import load_settings
+from ..settings import PREFIX, load_settings
 from .master import log_to_stderr
 
 
@@ -27,6 +27,8 @@ def command(name: str | None, bell: int | None) -> None:
     name = name or f"{os.uname().nodename}-{os.getpid()}"
     try:
         settings = load_settings()
+        # Where engines keep what outlives a worker, also when the folder is the default one.
+        os.environ[f"{PREFIX}HOME"] = str(settings.home)
         engine = make_engine(settings.database_url, pool_size=MOST_JOBS + 4)
         with ChildPool(2) as pool:
             running = Worker(name, settings, engine, pool, Bell.from_fd(bell) if bell is not None else None)

@@ -11,9 +11,9 @@ from .params import Param
 
 ENGINES = ("salt", "salt-api", "ansible", "func", "ssh", "local", "sim")
 #: Names that mean nothing yet and will mean something: ignoring one could run a command as the wrong user.
-NOT_YET = ("run_as", "lock", "rollout", "check", "table", "verify", "per_host")
+NOT_YET = ("run_as", "lock", "rollout", "table", "verify", "per_host")
 #: Names that instances use, so that no parameter may have them.
-INSTANCE_NAMES = ("moduleid", "hosts", "values", "command", "script", "run", "steps", "driver")
+INSTANCE_NAMES = ("moduleid", "hosts", "values", "command", "script", "run", "steps", "driver", "dry_run")
 
 _MOST_OUTPUT = 64 * 1024 * 1024
 _DAY = 86_400
@@ -70,6 +70,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "stdin": (lambda value: isinstance(value, str | bytes | Param), "text, bytes or a parameter"),
     "env": (_is_env, "a dict of names and texts or parameters"),
     "engines": (_is_engines, f"a tuple of: {', '.join(ENGINES)}"),
+    "check": (
+        lambda value: isinstance(value, bool | str | tuple | dict),
+        "True or False, or, of a ShellModule, the command of a dry run",
+    ),
 }
 
 

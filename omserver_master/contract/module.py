@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +42,7 @@ class Module:
         stdin: what every command reads: text, bytes, or a parameter.
         env: variables of every command: text or parameters, by name.
         engines: the kinds of connection it works with; empty means all.
+        check: True if ``steps`` heeds ``self.dry_run``, and then changes nothing on a host.
     """
 
     repeat: ClassVar[str] = "once"
@@ -54,11 +56,14 @@ class Module:
     stdin: ClassVar[str | bytes | Param] = ""
     env: ClassVar[Mapping[str, str | Param]] = {}
     engines: ClassVar[tuple[str, ...]] = ()
+    check: ClassVar[Any] = False
 
     #: The parameters in the order of their declaration; found, not written.
     params: ClassVar[tuple[Param, ...]] = ()
     #: Set by the process that runs module code: drives the steps, answers the ends by host name.
     driver: Callable[[Module], dict[str, Any]] | None = None
+    #: Set by it, too: the job shall change nothing, and say what it would change.
+    dry_run: bool = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -129,6 +134,10 @@ class Module:
         """All parameters as environment variables: ``OM_`` and the name in capitals."""
         return {f"OM_{param.name.upper()}": param.text(self.values[param.name]) for param in self.params}
 
+    def plain_values(self) -> dict[str, Any]:
+        """All parameters by name, as JSON has values; numbers and yes or no stay what they are."""
+        return {param.name: _plain(param, self.values[param.name]) for param in self.params}
+
     def common(self) -> dict[str, Any]:
         """What the attributes say about every piece of work, as arguments of `Run` and `Script`."""
         env = {name: self._text_of(text) for name, text in self.env.items()}
@@ -141,6 +150,15 @@ class Module:
 
     def _text_of(self, text: Any) -> Any:
         return text.text(self.values[text.name]) if isinstance(text, Param) else text
+
+
+def _plain(param: Param, value: Any) -> Any:
+    """A parameter's value as JSON has it; numbers and yes or no stay what they are."""
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Decimal):
+        return float(value)
+    return param.to_wire(value)
 
 
 def folder_of(cls: type) -> Path:

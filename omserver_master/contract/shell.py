@@ -27,6 +27,7 @@ class ShellModule(Module):
     ``command`` is text; or a tuple of text and parameters, where text goes out as it is and parameters are
     quoted words; or one of these per family of systems, ``{"debian": ..., "redhat": ..., "default": ...}``.
     ``script`` is text, or the name of a file beside the module; parameters are its variables ``OM_<NAME>``.
+    ``check``, in the form of ``command``, is what a dry run does instead.
     """
 
     command: ClassVar[Any] = None
@@ -36,8 +37,11 @@ class ShellModule(Module):
         super().__init_subclass__()
         if cls.command is not None and cls.script is not None:
             raise ModuleMistake("command", "a ShellModule has a command or a script, not both")
-        for command in _families(cls.command).values():
-            _check_command(cls, command)
+        if cls.check is True and cls.steps is ShellModule.steps:
+            raise ModuleMistake("check", "of a ShellModule is the command that a dry run does instead")
+        for command in (*_families(cls.command).values(), *_families(cls.check or None).values()):
+            if command is not True:
+                _check_command(cls, command)
         if cls.script is not None:
             cls.script_text()
 
@@ -78,11 +82,11 @@ class ShellModule(Module):
     def steps(self, host: Host) -> Steps:
         """One step: the script, or the command for this family of systems."""
         settings = self.common()
-        if self.script is not None:
+        if self.script is not None and not self.dry_run:
             settings["env"] = {**settings["env"], **self.variables()}
             yield Script(self.script_text(), **settings)
             return None
-        families = _families(self.command)
+        families = _families(self.check if self.dry_run else self.command)
         command = families.get(host.os_family.lower(), families.get("default"))
         if command is None:
             return _no_command(families, host)

@@ -11,12 +11,21 @@ as base64. Times are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .enginework import Playbook, State
 from .quoting import check_author_text, render
+from .workparts import (
+    as_bytes,
+    assign,
+    check_argv,
+    check_env,
+    from_base64,
+    refuse_nul,
+    to_base64,
+)
 
 #: How many bytes of each stream are kept where nothing else is said.
 DEFAULT_OUTPUT = 512 * 1024
@@ -56,13 +65,13 @@ class Run:
             shell = _only(shell, _shell_text(command, words))
         elif command is not None:
             argv = _only(argv, [*command, *_flat(words)])
-        _set(self, argv=_argv(argv), shell=shell, stdin=_bytes(stdin), env=_env(env))
-        _set(self, timeout=timeout, output=output)
+        assign(self, argv=check_argv(argv), shell=shell, stdin=as_bytes(stdin), env=check_env(env))
+        assign(self, timeout=timeout, output=output)
         if (self.argv is None) == (self.shell is None):
             raise ValueError("Run needs a shell text or a list of arguments, one of them.")
         if not (self.argv or (self.shell or "").strip()):
             raise ValueError("Run needs a command that is not empty.")
-        _no_nul(*(self.argv or ()), self.shell or "")
+        refuse_nul(*(self.argv or ()), self.shell or "")
 
     def to_wire(self) -> dict[str, Any]:
         """This work as JSON values."""
@@ -70,7 +79,7 @@ class Run:
             "kind": "run",
             "argv": list(self.argv) if self.argv is not None else None,
             "shell": self.shell,
-            "stdin": _to_base64(self.stdin),
+            "stdin": to_base64(self.stdin),
             "env": dict(self.env),
             "timeout": self.timeout,
             "output": self.output,
@@ -107,9 +116,9 @@ class Script:
         output: int = DEFAULT_OUTPUT,
     ) -> None:
         text = text if text.startswith("#!") else "#!/bin/sh\n" + text
-        _set(self, text=text, args=_argv(args), env=_env(env), stdin=_bytes(stdin))
-        _set(self, timeout=timeout, output=output)
-        _no_nul(text, *self.args)
+        assign(self, text=text, args=check_argv(args), env=check_env(env), stdin=as_bytes(stdin))
+        assign(self, timeout=timeout, output=output)
+        refuse_nul(text, *self.args)
 
     def to_wire(self) -> dict[str, Any]:
         """This work as JSON values."""
@@ -117,7 +126,7 @@ class Script:
             "kind": "script",
             "text": self.text,
             "args": list(self.args),
-            "stdin": _to_base64(self.stdin),
+            "stdin": to_base64(self.stdin),
             "env": dict(self.env),
             "timeout": self.timeout,
             "output": self.output,
@@ -145,15 +154,15 @@ class Put:
             raise ValueError(f"Put needs the absolute path of a file, not {path!r}.")
         if not 0 <= mode <= 0o7777:
             raise ValueError(f"Put needs permission bits like 0o644, not {mode!r}.")
-        _no_nul(path)
-        _set(self, path=path, content=_bytes(content), mode=mode, timeout=timeout)
+        refuse_nul(path)
+        assign(self, path=path, content=as_bytes(content), mode=mode, timeout=timeout)
 
     def to_wire(self) -> dict[str, Any]:
         """This work as JSON values."""
         return {
             "kind": "put",
             "path": self.path,
-            "content": _to_base64(self.content),
+            "content": to_base64(self.content),
             "mode": self.mode,
             "timeout": self.timeout,
         }
@@ -161,13 +170,22 @@ class Put:
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Put:
         """Read what `to_wire` wrote."""
-        content = _from_base64(wire["content"])
+        content = from_base64(wire["content"])
         return cls(wire["path"], content, int(wire["mode"]), timeout=wire["timeout"])
 
 
-Work = Run | Script | Put
+#: What a host does with nothing but a shell; every real engine can bring it there.
+HostWork = Run | Script | Put
+#: All that a module may ask for.
+Work = HostWork | State | Playbook
 
-_KINDS: dict[str, type[Run] | type[Script] | type[Put]] = {"run": Run, "script": Script, "put": Put}
+_KINDS: dict[str, type[Run] | type[Script] | type[Put] | type[State] | type[Playbook]] = {
+    "run": Run,
+    "script": Script,
+    "put": Put,
+    "state": State,
+    "playbook": Playbook,
+}
 
 
 def work_from_wire(wire: Mapping[str, Any]) -> Work:
@@ -222,7 +240,7 @@ class Answer:
 
     def to_wire(self) -> dict[str, Any]:
         """This answer as JSON values."""
-        return vars(self) | {"stdout": _to_base64(self.stdout), "stderr": _to_base64(self.stderr)}
+        return vars(self) | {"stdout": to_base64(self.stdout), "stderr": to_base64(self.stderr)}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Answer:
@@ -232,15 +250,10 @@ class Answer:
             ValueError: that is no answer.
         """
         try:
-            streams = {name: _from_base64(wire.get(name, "")) for name in ("stdout", "stderr")}
+            streams = {name: from_base64(wire.get(name, "")) for name in ("stdout", "stderr")}
             return cls(**{**wire, **streams})
         except TypeError as error:
             raise ValueError(f"This is no answer: {error}") from error
-
-
-def _set(work: object, **fields: object) -> None:
-    for name, value in fields.items():
-        object.__setattr__(work, name, value)
 
 
 def _only(given: object, positional: Any) -> Any:
@@ -262,39 +275,10 @@ def _flat(words: Sequence[object]) -> list[str]:
     return flat
 
 
-def _argv(argv: Sequence[str] | None) -> tuple[str, ...] | None:
-    if isinstance(argv, str) or (argv is not None and not all(isinstance(word, str) for word in argv)):
-        raise ValueError(f"Arguments are a list of text, not {argv!r}.")
-    return tuple(argv) if argv is not None else None
-
-
-def _env(env: Mapping[str, str] | None) -> dict[str, str]:
-    variables = {name: str(value) for name, value in (env or {}).items()}
-    _no_nul(*variables, *variables.values())
-    return variables
-
-
-def _bytes(content: bytes | str) -> bytes:
-    return content.encode() if isinstance(content, str) else bytes(content)
-
-
-def _no_nul(*texts: str) -> None:
-    if any("\0" in text for text in texts):
-        raise ValueError("A NUL cannot be sent to a host in a command, a path or a variable.")
-
-
 def _common(wire: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "stdin": _from_base64(wire["stdin"]),
+        "stdin": from_base64(wire["stdin"]),
         "env": wire["env"],
         "timeout": wire["timeout"],
         "output": int(wire["output"]),
     }
-
-
-def _to_base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
-def _from_base64(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)

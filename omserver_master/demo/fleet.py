@@ -10,13 +10,7 @@ machine's files: what a module changes on one of them is changed on all.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,8 +18,9 @@ from typing import Any, Self
 
 from ..backends.base import ConnectionDown
 from ..backends.salt import SaltBackend
-from . import keeper
+from .kept import Kept
 from .saltsite import free_ports, introduce, write_master, write_minion
+from .site import SiteFailed, SiteHost
 
 #: The minions' names, where nothing else is said.
 NAMES = ("web-01", "db-01", "app-01")
@@ -33,7 +28,7 @@ NAMES = ("web-01", "db-01", "app-01")
 START_TIMEOUT = 60.0
 
 
-class FleetError(RuntimeError):
+class FleetError(SiteFailed):
     """The Salt master or a minion could not be started."""
 
 
@@ -44,18 +39,18 @@ def _silent(line: str) -> None:
 class Fleet:
     """One Salt master and its minions. *say* gets a line for people at each step of the start."""
 
+    kind = "salt"
+
     def __init__(
         self, home: Path, names: Sequence[str] = NAMES, say: Callable[[str], None] = _silent
     ) -> None:
         self.names = tuple(names)
         self.root = home.absolute() / "demo" / "salt"
         self.logs = home.absolute() / "logs"
-        #: What each minion says of itself: name, remote_id, ip, os, os_family; filled by `start`.
-        self.hosts: list[dict[str, str]] = []
+        #: What each minion says of itself; filled by `start`.
+        self.hosts: list[SiteHost] = []
         self._say = say
-        self._keeper: subprocess.Popen[str] | None = None
-        self._sockets: Path | None = None
-        self._ended: list[str] = []
+        self._kept: Kept | None = None
 
     @property
     def connection_settings(self) -> dict[str, str]:
@@ -86,49 +81,25 @@ class Fleet:
 
     def stop(self) -> None:
         """Leave no process behind. Takes about a tenth of a second, 10 s at most."""
-        if self._keeper is not None:
-            assert self._keeper.stdin is not None
-            self._keeper.stdin.close()
-            try:
-                self._keeper.wait(keeper.PATIENCE + 2)
-            except subprocess.TimeoutExpired:
-                self._keeper.kill()
-                self._keeper.wait(5)
-            self._keeper = None
-        if self._sockets is not None:
-            shutil.rmtree(self._sockets, ignore_errors=True)
-            self._sockets = None
+        if self._kept is not None:
+            self._kept.stop()
+            self._kept = None
 
     def _start_processes(self) -> None:
         for folder in (self.root, self.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._say("Making keys for the Salt master and its minions.")
         introduce(self.root, self.names)
-        self._sockets = short_folder()
-        ports = free_ports(2)
-        commands = {"master": _command("master", write_master(self.root, self._sockets, self.logs, ports))}
+        self._kept = Kept()
+        sockets, ports = self._kept.folder, free_ports(2)
+        commands = {"master": _command("master", write_master(self.root, sockets, self.logs, ports))}
         for name in self.names:
-            commands[name] = _command(
-                "minion", write_minion(self.root, name, self._sockets, self.logs, ports)
-            )
-        for name, command in commands.items():
-            command["log"] = str(self.logs / f"salt-{name}.out")
+            # By a path without a space: the host finds its minion's key by the words of this command line.
+            short = sockets / f"{name}.d"
+            short.symlink_to(write_minion(self.root, name, sockets, self.logs, ports))
+            commands[name] = _command("minion", short)
         self._say(f"Starting a Salt master and {len(self.names)} minions.")
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-I", keeper.__file__, json.dumps(commands), str(self._sockets)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        threading.Thread(target=self._hear_keeper, args=(self._keeper,), daemon=True).start()
-
-    def _hear_keeper(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                if line.startswith("ended "):
-                    self._ended.append(line.split()[1])
+        self._kept.start(commands, self.logs, "salt")
 
     def _await_minions(self, deadline: float) -> None:
         backend = SaltBackend("demo", self.connection_settings)
@@ -145,8 +116,10 @@ class Fleet:
         self.hosts = [_host(name, grains[name]) for name in self.names]
 
     def _check(self, missing: Sequence[str], deadline: float) -> None:
-        if self._ended:
-            raise FleetError(f"The Salt process {self._ended[0]} ended at once; see the logs in {self.logs}.")
+        if self._kept is not None and self._kept.ended:
+            raise FleetError(
+                f"The Salt process {self._kept.ended[0]} ended at once; see the logs in {self.logs}."
+            )
         if time.monotonic() > deadline:
             raise FleetError(f"No answer from {', '.join(missing)}; see the logs in {self.logs}.")
 
@@ -158,26 +131,14 @@ class Fleet:
             return {}
 
 
-def short_folder() -> Path:
-    """A new folder of ours with a short name: the path of a socket ends at about 100 characters."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    usable = runtime and len(runtime) < 40 and os.access(runtime, os.W_OK)
-    return Path(tempfile.mkdtemp(prefix="omsalt", dir=runtime if usable else "/tmp"))  # noqa: S108
-
-
-def _command(kind: str, config_dir: Path) -> dict[str, Any]:
+def _command(kind: str, config_dir: Path) -> list[str]:
     start = f"from salt.scripts import salt_{kind}; salt_{kind}()"
-    options = ["-c", str(config_dir), "--disable-keepalive"]
-    return {"argv": [sys.executable, "-P", "-c", start, *options]}
+    return [sys.executable, "-P", "-c", start, "-c", str(config_dir), "--disable-keepalive"]
 
 
-def _host(name: str, grains: dict[str, Any]) -> dict[str, str]:
+def _host(name: str, grains: dict[str, Any]) -> SiteHost:
     addresses = [str(one) for one in grains.get("ipv4", [])]
     outside = [one for one in addresses if not one.startswith("127.")]
-    return {
-        "name": name,
-        "remote_id": name,
-        "ip": (outside or addresses or ["127.0.0.1"])[0],
-        "os": f"{grains.get('os', '')} {grains.get('osrelease', '')}".strip(),
-        "os_family": str(grains.get("os_family", "")),
-    }
+    system = f"{grains.get('os', '')} {grains.get('osrelease', '')}".strip()
+    ip = (outside or addresses or ["127.0.0.1"])[0]
+    return SiteHost(name, name, ip, system, str(grains.get("os_family", "")))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -18,11 +17,13 @@ from ..store import audit, connections, grants, hosts, keys, users
 from ..store.engine import begin
 from ..store.seed import seed
 from ..store.sitekey import SiteKey, read_site_key
+from .site import Site, SiteHost
 
 ADMIN = "admin"
 #: The account that the demo's own program acts as.
 SERVICE = "demo"
-CONNECTION = "demo-salt"
+#: Connections are called so, and by their kind.
+CONNECTION = "demo-"
 CATEGORY, APPLICATION = "Linux.Web", "www.domain.com"
 
 
@@ -36,29 +37,34 @@ def furnish(engine: Engine, settings: Settings) -> tuple[str | None, Path]:
     return password if is_new else None, _ensure_keys(engine, settings)
 
 
-def ensure_hosts(engine: Engine, minions: Sequence[Mapping[str, str]], salt: Mapping[str, Any]) -> None:
-    """Make a host of each of *minions* (see `Fleet.hosts`), reached over a Salt connection so set up."""
+def ensure_hosts(engine: Engine, sites: Sequence[Site]) -> None:
+    """Make the hosts of *sites*, and a connection for each; those of an earlier demo's engines are off."""
     with begin(engine) as conn:
-        way = _ensure_connection(conn, salt)
-        known = hosts.hosts_by_name(conn, [minion["name"] for minion in minions])
-        for minion in minions:
-            row = known.get(minion["name"].lower())
-            number = int(row["id"]) if row else _add_host(conn, minion, way)
-            hosts.set_facts(conn, number, {"os_family": minion["os_family"]}, minion["os"])
+        ways = {site.kind: _ensure_connection(conn, site) for site in sites}
+        for way in connections.list_connections(conn):
+            if way["name"].startswith(CONNECTION):
+                connections.set_enabled(conn, way["id"], way["id"] in ways.values())
+        known = hosts.hosts_by_name(conn, [host.name for site in sites for host in site.hosts])
+        for site in sites:
+            for host in site.hosts:
+                row = known.get(host.name.lower())
+                number = int(row["id"]) if row else _add_host(conn, host, ways[site.kind])
+                hosts.set_facts(conn, number, {"os_family": host.os_family}, host.os)
 
 
-def _ensure_connection(conn: Connection, salt: Mapping[str, Any]) -> int:
-    row = connections.connection_by_name(conn, CONNECTION)
+def _ensure_connection(conn: Connection, site: Site) -> int:
+    name = f"{CONNECTION}{site.kind}"
+    row = connections.connection_by_name(conn, name)
     if row is None:
-        return connections.add_connection(conn, CONNECTION, "salt", salt)
-    connections.set_settings(conn, row["id"], salt)
+        return connections.add_connection(conn, name, site.kind, site.connection_settings)
+    connections.set_settings(conn, row["id"], site.connection_settings)
     return int(row["id"])
 
 
-def _add_host(conn: Connection, minion: Mapping[str, str], way: int) -> int:
+def _add_host(conn: Connection, host: SiteHost, way: int) -> int:
     app = hosts.add_app(conn, hosts.add_category(conn, CATEGORY), APPLICATION)
-    number = hosts.add_host(conn, minion["name"], wip=minion["ip"], lip=minion["ip"], app_id=app)
-    connections.link_host(conn, number, way, minion["remote_id"])
+    number = hosts.add_host(conn, host.name, wip=host.ip, lip=host.ip, app_id=app)
+    connections.link_host(conn, number, way, host.remote_id)
     return number
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from omserver_master.contract.work import Answer
 
 from .states import FINAL_HOST
 
+#: Seconds that a module's timeout leaves for the way there and back.
+MARGIN = 5.0
 #: Characters of a reason; it is a line for people.
 LONGEST_REASON = 1000
 
@@ -53,6 +56,28 @@ class Ending:
         object.__setattr__(self, "reason", str(self.reason)[:LONGEST_REASON])
 
     @classmethod
+    def told(cls, result: Mapping[str, Any]) -> Ending:
+        """The end of a host as a module told it that reached the host by itself."""
+        return cls(
+            result["state"],
+            result.get("reason", ""),
+            result.get("rc"),
+            str(result.get("stdout", "")).encode("utf-8", "surrogateescape"),
+            str(result.get("stderr", "")).encode("utf-8", "surrogateescape"),
+        )
+
+    @classmethod
+    def proved(cls, proof: str) -> Ending:
+        """The end of a host of which a cancel proved something."""
+        endings = {
+            "stopped": ("cancelled", "Proved stopped on the host."),
+            "not_started": ("not_started", "Cancelled before it began on the host."),
+            "still_running": ("unknown", "The host still runs it although it was told to stop."),
+        }
+        unproved = "unknown", "The host was told to stop and did not say whether it did."
+        return cls(*endings.get(proof, unproved))
+
+    @classmethod
     def of(cls, state: str, reason: str, answer: Answer | None, text: str = "") -> Ending:
         """The end of a host from its module's verdict, what that says beside, and its last answer."""
         if answer is None:
@@ -69,6 +94,31 @@ class Ending:
         )
 
 
+@dataclass(frozen=True)
+class LeftAt:
+    """Where another worker left a host: what it was given, over which connection, under which handle.
+
+    *work* is the hash of what was asked; *until* the ``time.monotonic()`` moment when its time is over.
+    """
+
+    connection_id: int | None
+    remote_id: str
+    handle: str
+    work: str
+    until: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that was answered: its number, the hash of what was asked, over what, under which handle."""
+
+    number: int
+    work: str
+    connection_id: int | None
+    handle: str
+    answer: Answer
+
+
 @dataclass
 class Seat:
     """One host's place on the board."""
@@ -78,8 +128,18 @@ class Seat:
     answer: Answer | None = None
     handle: str = ""
     connection_id: int | None = None
+    step: int = 0
+    """The number of the step that it is at, from 1."""
+    done: Step | None = None
+    """The step that was answered last, until it is written down with the next one."""
+    left_at: LeftAt | None = None
+    """Set until the engine has said what became of the work that another worker had sent."""
     sent: bool = False
     """Whether anything was ever handed to an engine for this host."""
+    left: dict[int, str] = field(default_factory=dict)
+    """The connections that it was on and that went down, and why."""
+    passed_over: str = ""
+    """The ways that it does not take, each with the reason, in one line."""
 
 
 @dataclass
@@ -89,8 +149,10 @@ class Board:
     seats: dict[int, Seat] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, hosts: Iterable[JobHost]) -> Board:
-        return cls({host.id: Seat(host) for host in hosts})
+    def of(cls, hosts: Iterable[JobHost | Seat]) -> Board:
+        """A board of hosts that stand at the beginning, or where they were left."""
+        seats = (Seat(host) if isinstance(host, JobHost) else host for host in hosts)
+        return cls({seat.host.id: seat for seat in seats})
 
     def __post_init__(self) -> None:
         self._by_name = {seat.host.name: seat for seat in self.seats.values()}

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_master.registry.pool import ChildPool
-from omserver_master.store import connections, hosts, modules, results
+from omserver_master.registry.variants import unbundle
+from omserver_master.store import connections, modules
 from omserver_master.store import engine as store
 from omserver_master.store.sitekey import SiteKey
 
-from .board import JobHost, Route
+from . import left, settling
 from .code import ModuleCode
 from .execution import ChildSaid, JobRun
+from .left import Left
 from .recorder import DatabaseRecorder
 from .roads import SiteRoads
-from .states import OPEN_HOST
+from .variantcode import VariantCode
+
+#: So many workers may stop while they have one job, until it is thought to be the job's own doing.
+MOST_ATTEMPTS = 5
 
 
 class ClaimedJob:
@@ -41,6 +46,7 @@ class ClaimedJob:
         self.attempt: int = row["attempt"]
         self._row = row
         self._engine = engine
+        self._site_key = site_key
         self._pool = pool
         self._roads = roads
         self._recorder = DatabaseRecorder(engine, site_key, self.id, self.attempt, roads.names, announce)
@@ -55,16 +61,29 @@ class ClaimedJob:
             LeaseLost: another worker has taken it over.
         """
         with store.read(self._engine) as conn:
-            job_hosts = _open_hosts(conn, self.id)
+            before = left.read(conn, self._site_key, self._row, self._roads.ids())
             source = modules.source_of(conn, self._row["module"], self._row["module_sha256"])
+            kinds = _kinds(conn, before) if source and unbundle(source.encode()) else None
+        if why := self._why_not(before):
+            store.transact(self._engine, lambda conn: settling.settle_lost(conn, self._row, why))
+            return
         self._recorder.started()
         if source is None:
             raise LookupError(f"the source of module {self._row['module']} was not kept")
-        code = ModuleCode(self._pool, float(self._row["timeout"]))
+        patience = float(self._row["timeout"])
+        code = ModuleCode(self._pool, patience) if kinds is None else VariantCode(self._pool, patience, kinds)
         try:
-            self._run_with(code, job_hosts, source)
+            self._run_with(code, before, source)
         finally:
             code.close()
+
+    def _why_not(self, before: Left) -> str:
+        """Why the job cannot be taken up where another worker left it; ``""`` if it can."""
+        if self._row["direct"] and before.at_work:
+            return "Its worker stopped while the module's own code reached this host."
+        if self.attempt > MOST_ATTEMPTS:
+            return f"{MOST_ATTEMPTS} workers stopped while they had this job."
+        return ""
 
     def wake(self) -> None:
         """There may be news about this job in the database. From any thread."""
@@ -81,14 +100,15 @@ class ClaimedJob:
             else:
                 getattr(self._run, word)()
 
-    def _run_with(self, code: ModuleCode, job_hosts: list[JobHost], source: str) -> None:
+    def _run_with(self, code: ModuleCode | VariantCode, before: Left, source: str) -> None:
         run = JobRun(
-            job_hosts,
+            before.seats,
             code,
             self._roads,
             self._recorder,
             timeout=float(self._row["timeout"]),
             start_by=self._row["start_before"],
+            repeat=self._row["repeat"],
             direct=self._row["direct"],
         )
         with self._lock:
@@ -96,10 +116,10 @@ class ClaimedJob:
             told = self._told
         if told:
             getattr(run, told)()
-        code.start(self._start_message(job_hosts, source), lambda message: run.inbox.put(ChildSaid(message)))
+        code.start(self._start_message(before, source), lambda message: run.inbox.put(ChildSaid(message)))
         run.run()
 
-    def _start_message(self, job_hosts: list[JobHost], source: str) -> Mapping[str, Any]:
+    def _start_message(self, before: Left, source: str) -> Mapping[str, Any]:
         return {
             "do": "start",
             "module": self._row["module"],
@@ -107,25 +127,19 @@ class ClaimedJob:
             "sha256": self._row["module_sha256"],
             "source": base64.b64encode(source.encode()).decode(),
             "params": self._row["params"],
+            "dry_run": self._row["dry_run"],
             "hosts": [
                 {"id": str(h.id), "name": h.name, "ip": h.ip, "os": h.os, "os_family": h.os_family}
-                for h in job_hosts
+                for h in (seat.host for seat in before.seats)
             ],
+            "ended": before.ended,
+            "replay": before.replay,
         }
 
 
-def _open_hosts(conn: Connection, job_id: int) -> list[JobHost]:
-    """The hosts of the job that have no ending yet, with their ways as they are now."""
-    rows = [row for row in results.results(conn, job_id) if row["state"] in OPEN_HOST]
-    ids = [row["host_id"] for row in rows]
-    known = hosts.hosts_by_id(conn, ids)
-    roads = connections.routes(conn, ids)
-    return [_job_host(row, known.get(row["host_id"]), roads[row["host_id"]]) for row in rows]
-
-
-def _job_host(row: RowMapping, known: RowMapping | None, roads: Sequence[RowMapping]) -> JobHost:
-    """*row* is what the job froze; *known* is the host's row today."""
-    routes = tuple(Route(road["connection_id"], road["remote_id"]) for road in roads if road["enabled"])
-    facts = (known["facts"] if known else None) or {}
-    os_name = known["os"] if known else ""
-    return JobHost(row["host_id"], row["host"], row["ip"], os_name, facts.get("os_family", ""), routes)
+def _kinds(conn: Connection, before: Left) -> dict[str, list[str]]:
+    """The kinds of each host's enabled ways, by its name, for a module that has a file for each engine."""
+    ways = connections.routes(conn, [seat.host.id for seat in before.seats])
+    return {
+        seat.host.name: [way["kind"] for way in ways[seat.host.id] if way["enabled"]] for seat in before.seats
+    }

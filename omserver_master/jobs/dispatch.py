@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from omserver_master.backends.base import Backend, ConnectionDown, Target
-from omserver_master.contract.work import Answer, Put, Run, Script
+from omserver_master.contract.work import Answer, Work
 
-from .board import Seat
+from .board import Seat, Step
 
 log = logging.getLogger(__name__)
 
-Work = Run | Script | Put
+#: Seconds between the commit that something is about to be sent and the moment when it is too late to send
+#: it; far less than a claim, which is renewed by that commit.
+LATEST_SEND = 5.0
+#: Seconds between two tries to ask a connection that is down.
+ASK_AGAIN = 2.0
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A host's answer to the work it was last given."""
+    """A host's answer to the work of the dispatch *handle*."""
 
     host_id: int
+    handle: str
     answer: Answer
 
 
@@ -32,6 +40,7 @@ class NotSent:
     """The connection turned out to be down: proved that nothing reached these hosts."""
 
     host_ids: tuple[int, ...]
+    handle: str
     work: Work
     reason: str
 
@@ -45,6 +54,14 @@ class Dispatched:
     handle: str
     remote_ids: Mapping[int, str]
     """By which name the engine knows each host."""
+    passed_over: Mapping[int, str] = field(default_factory=dict)
+    """The ways that a host does not take, and why; hosts on their first way are missing."""
+    work: str = ""
+    """The hash of what is asked."""
+    step: Mapping[int, int] = field(default_factory=dict)
+    """The number of each host's step."""
+    done: Mapping[int, Step] = field(default_factory=dict)
+    """The step of each host before this one."""
 
     @property
     def host_ids(self) -> tuple[int, ...]:
@@ -60,6 +77,10 @@ class Group:
     backend: Backend
     seats: list[Seat] = field(default_factory=list)
     handle: str = ""
+    remotes: dict[int, str] = field(default_factory=dict)
+    """Names of hosts that the engine knew them by when the work was sent, where that was another worker."""
+    committed: float = 0.0
+    """The ``time.monotonic()`` moment when it was written down that this is about to be sent."""
 
     @property
     def host_ids(self) -> tuple[int, ...]:
@@ -67,24 +88,39 @@ class Group:
 
     def fixed(self) -> Dispatched:
         """What is written down before anything is sent."""
-        return Dispatched(self.connection_id, self.handle, {s.host.id: self._remote(s) for s in self.seats})
+        remote_ids = {seat.host.id: self._remote(seat) for seat in self.seats}
+        passed_over = {seat.host.id: seat.passed_over for seat in self.seats if seat.passed_over}
+        step = {seat.host.id: seat.step for seat in self.seats}
+        done = {seat.host.id: seat.done for seat in self.seats if seat.done is not None}
+        return Dispatched(self.connection_id, self.handle, remote_ids, passed_over, self.digest, step, done)
+
+    @cached_property
+    def digest(self) -> str:
+        """By what the work is known again."""
+        return digest(self.work)
 
     def targets(self) -> list[Target]:
-        return [self._target(seat) for seat in self.seats]
+        return [self.target(seat) for seat in self.seats]
 
-    def _target(self, seat: Seat) -> Target:
+    def target(self, seat: Seat) -> Target:
         return Target(str(seat.host.id), seat.host.name, self._remote(seat), seat.host.ip)
 
     def _remote(self, seat: Seat) -> str:
+        if seat.host.id in self.remotes:
+            return self.remotes[seat.host.id]
         return next(r.remote_id for r in seat.host.routes if r.connection_id == self.connection_id)
+
+
+def digest(work: Work) -> str:
+    """By what a piece of work is known again: the hash of its JSON."""
+    return hashlib.sha256(json.dumps(work.to_wire(), sort_keys=True).encode()).hexdigest()
 
 
 def same_work(items: Iterable[tuple[Seat, Work]]) -> list[tuple[Work, list[Seat]]]:
     """Put the seats together that yielded the same work."""
     groups: dict[str, tuple[Work, list[Seat]]] = {}
     for seat, work in items:
-        key = json.dumps(work.to_wire(), sort_keys=True)
-        groups.setdefault(key, (work, []))[1].append(seat)
+        groups.setdefault(digest(work), (work, []))[1].append(seat)
     return list(groups.values())
 
 
@@ -99,19 +135,61 @@ def send(group: Group, deadline: float, tell: Callable[[object], None]) -> threa
     return thread
 
 
+def take_up(group: Group, deadline: float, tell: Callable[[object], None]) -> threading.Thread:
+    """Hear in a thread of its own what became of *group*, which another worker had sent.
+
+    A connection that is down is waited for until the deadline.
+    """
+    thread = threading.Thread(target=_wait_and_hear, args=(group, deadline, tell), daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait_and_hear(group: Group, deadline: float, tell: Callable[[object], None]) -> None:
+    while True:
+        try:
+            answers = group.backend.reattach(group.handle, group.work, group.targets(), deadline)
+            _hear(group, answers, tell)
+            return
+        except ConnectionDown as down:
+            if time.monotonic() > deadline - ASK_AGAIN:
+                reason = f"Its worker stopped while it worked, and it can't be asked: {down}"
+                for host_id in group.host_ids:
+                    tell(Answered(host_id, group.handle, Answer("unknown", reason=reason)))
+                return
+            time.sleep(ASK_AGAIN)
+
+
 def _fly(group: Group, deadline: float, tell: Callable[[object], None]) -> None:
+    if time.monotonic() - group.committed > LATEST_SEND:
+        # This process slept; by now the job may be another worker's.
+        tell(NotSent(group.host_ids, group.handle, group.work, "It was not sent in time."))
+        return
+    try:
+        answers = group.backend.run(group.work, group.targets(), group.handle, deadline)
+        _hear(group, answers, tell)
+    except ConnectionDown as down:
+        tell(NotSent(group.host_ids, group.handle, group.work, str(down)))
+
+
+def _hear(group: Group, answers: Iterable[tuple[str, Answer]], tell: Callable[[object], None]) -> None:
+    """Tell every answer; of an engine that breaks, that the others are unknown.
+
+    Raises:
+        ConnectionDown: nothing was sent, or nobody can be asked.
+    """
     missing = set(group.host_ids)
     try:
-        for host_id, answer in group.backend.run(group.work, group.targets(), group.handle, deadline):
+        for host_id, answer in answers:
             missing.discard(int(host_id))
-            tell(Answered(int(host_id), answer))
-    except ConnectionDown as down:
-        tell(NotSent(tuple(sorted(missing)), group.work, str(down)))
+            tell(Answered(int(host_id), group.handle, answer))
+    except ConnectionDown:
+        raise
     except Exception as error:  # an engine is foreign code; what it breaks is called unknown
         log.exception("dispatch %s broke", group.handle)
         reason = f"The engine broke while this host worked ({type(error).__name__}: {error})."
         for silent in missing:
-            tell(Answered(silent, Answer("unknown", reason=reason)))
+            tell(Answered(silent, group.handle, Answer("unknown", reason=reason)))
 
 
 def cancel(groups: Sequence[Group], tell: Callable[[object], None]) -> None:
@@ -125,18 +203,44 @@ class Stopped:
     """What was proved about one host after a cancel."""
 
     host_id: int
+    handle: str
     proof: str
 
 
 def _stop(group: Group, tell: Callable[[object], None]) -> None:
     targets = group.targets()
+    proofs = _proofs(group, targets)
+    for target in targets:
+        tell(Stopped(int(target.id), group.handle, proofs.get(target.id, "unknown")))
+
+
+@dataclass(frozen=True)
+class Proved:
+    """How the try stands of one host whose way broke down; *answer* is what it would end with."""
+
+    host_id: int
+    handle: str
+    proof: str
+    answer: Answer
+
+
+def prove(group: Group, seat: Seat, answer: Answer, tell: Callable[[object], None]) -> None:
+    """Stop the work of one host in a thread of its own; *tell* receives one ``Proved``."""
+
+    def work() -> None:
+        target = group.target(seat)
+        proof = _proofs(group, [target]).get(target.id, "unknown")
+        tell(Proved(seat.host.id, group.handle, proof, answer))
+
+    threading.Thread(target=work, name=f"prove {group.handle}", daemon=True).start()
+
+
+def _proofs(group: Group, targets: Sequence[Target]) -> Mapping[str, str]:
     try:
-        proofs = group.backend.cancel(group.handle, targets)
+        return group.backend.cancel(group.handle, targets)
     except Exception:  # as in _fly
         log.exception("cancel of %s broke", group.handle)
-        proofs = {}
-    for target in targets:
-        tell(Stopped(int(target.id), proofs.get(target.id, "unknown")))
+        return {}
 
 
 Inbox = queue.Queue[object]

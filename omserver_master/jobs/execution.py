@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from omserver_master.contract.work import ANSWER_STATES, Answer, work_from_wire
+from omserver_master.contract.work import ANSWER_STATES, Answer, Work, work_from_wire
 
-from .board import LONGEST_REASON, Board, Ending, JobHost, Seat
-from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Stopped, cancel, send
+from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
+from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, send
+from .fallback import Fallback
 from .outbox import Outbox
 from .ports import Code, Recorder, Roads
 from .states import OPEN_HOST, job_end
+from .takeover import LEAST, Takeover
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,6 @@ log = logging.getLogger(__name__)
 LOOK_FOR_NEWS = 1.0
 #: Seconds that a cancel may take until what is still open is called unknown.
 CANCEL_LIMIT = 20.0
-#: Seconds that a module's timeout leaves for the way there and back.
-MARGIN = 5.0
 #: Seconds that a module's ``after`` may take.
 AFTER_LIMIT = 30.0
 TOO_LATE = "Its time to start was over."
@@ -49,21 +49,23 @@ class JobRun:
     """Runs one claimed job to its end.
 
     Args:
-        hosts: the open hosts of the job.
+        hosts: the hosts of the job, or the seats where another worker left them.
         timeout: seconds that a host may take for all of its work.
+        repeat: what doing it again means: "read_only", "idempotent" or "once".
         direct: whether the module's code reaches the hosts by itself.
         start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
     """
 
     def __init__(
         self,
-        hosts: Iterable[JobHost],
+        hosts: Iterable[JobHost | Seat],
         code: Code,
         roads: Roads,
         recorder: Recorder,
         *,
         timeout: float,
         start_by: float,
+        repeat: str = "once",
         direct: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,11 +80,14 @@ class JobRun:
         self._deadlines: dict[int, float] = {}
         self._flying: dict[str, Group] = {}
         self._outbox = Outbox(roads, recorder.explain)
+        self._fallback = Fallback(roads, repeat, self._move, self.inbox.put)
+        self._takeover = Takeover(roads, repeat, self._again, self._end, self.inbox.put)
         self._look_for_news = 0.0
         self._cancel_until: float | None = None
         self._stopping = self._interrupted = False
         self._note = ""
         self._owed: set[int] = set()
+        self._left = {seat.host.id for seat in self.board.seats.values() if seat.left_at is not None}
         self._code_ended = False
 
     def wake(self) -> None:
@@ -90,23 +95,26 @@ class JobRun:
         self.inbox.put(Wake())
 
     def stop(self) -> None:
-        """The worker is being stopped: end now, and call unknown what is under way. From any thread."""
+        """The worker is being stopped: let another one take the job up. From any thread."""
         self._stopping = True
         self.wake()
 
     def run(self) -> None:
-        """Take part until every host has an ending and the job its end.
+        """Take part until every host has an ending and the job its end, or the worker is stopped.
 
         Raises:
             LeaseLost: another worker has taken the job over; nothing more was written.
         """
-        if self._is_too_late():
+        if self._is_too_late() and not any(seat.sent for seat in self.board.seats.values()):
             self._end_code()
             self._end_open("not_started", TOO_LATE)
         elif self._direct_code:
             self._hand_over_to_code()
         while self.board.open():
             self._take_one()
+            if self._stopping and not self._direct_code:
+                self._recorder.release("Its worker was stopped; the next one takes it up.")
+                return
             self._tick()
             self._recorder.flush()
         self._let_code_end()
@@ -115,8 +123,9 @@ class JobRun:
     # -- one turn of the loop
 
     def _take_one(self) -> None:
+        soon = len(self._outbox) or self._cancel_until or not self.board.open()
         try:
-            event = self.inbox.get(timeout=0.05 if len(self._outbox) or self._cancel_until else 0.25)
+            event = self.inbox.get(timeout=0.05 if soon else 0.25)
         except queue.Empty:
             return
         self._handle(event)
@@ -126,13 +135,15 @@ class JobRun:
     def _handle(self, event: object) -> None:
         match event:
             case Answered():
-                self._answered(self.board.seats[event.host_id], event.answer)
+                self._answered(self.board.seats[event.host_id], event)
             case ChildSaid():
                 self._child_said(event.message)
             case NotSent():
                 self._not_sent(event)
             case Stopped():
-                self._stopped(self.board.seats[event.host_id], event.proof)
+                self._stopped(self.board.seats[event.host_id], event)
+            case Proved():
+                self._proved(self.board.seats[event.host_id], event)
             case Wake():
                 self._look_for_news = 0.0
 
@@ -147,11 +158,12 @@ class JobRun:
                 self._cancel()
         if self._cancel_until is not None and now >= self._cancel_until:
             self._give_up_proving()
+        if self._cancel_until is None:
+            self._fallback.look(self._flying.values())
         self._dispatch_waiting()
 
     def _let_code_end(self) -> None:
         """All hosts have their ends: let the module's ``after`` see them, and keep what it notes."""
-        self._recorder.flush(force=True)
         if self._code_ended or self._stopping or self._cancel_until is not None:
             return
         for host_id in list(self._owed):
@@ -161,6 +173,8 @@ class JobRun:
         until = time.monotonic() + min(AFTER_LIMIT, self._timeout)
         while not self._code_ended and not self._stopping and time.monotonic() < until:
             self._take_one()
+            if not self._code_ended:  # else the last endings and the job's own share a commit
+                self._recorder.flush()
 
     def _hand_over_to_code(self) -> None:
         """The module's code acts by itself from now on: every host may be touched at any moment."""
@@ -202,10 +216,14 @@ class JobRun:
             self._owed.add(seat.host.id)
             if seat.state not in OPEN_HOST:
                 continue
-            if self._cancel_until is not None:
+            seat.step = int(item.get("seq", 1))
+            if seat.left_at is not None:
+                self._takeover.put(seat, work_from_wire(item["work"]))
+            elif self._cancel_until is not None:
                 self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
             else:
                 self._outbox.put(seat, work_from_wire(item["work"]))
+        self._flying |= self._takeover.send(time.monotonic() + LEAST)
 
     def _ended_by_code(self, message: Mapping[str, Any]) -> None:
         seat = self.board.named(str(message["host"]))
@@ -228,7 +246,7 @@ class JobRun:
         for result in results:
             seat = self.board.named(str(result["host"]))
             if seat is not None:
-                self._end(seat, _direct_ending(result))
+                self._end(seat, Ending.told(result))
 
     def _end_code(self) -> None:
         self._code_ended = True
@@ -264,24 +282,48 @@ class JobRun:
     def _send(self, group: Group) -> None:
         for seat in group.seats:
             seat.state, seat.handle, seat.connection_id = "dispatched", group.handle, group.connection_id
-            seat.answer = None
             self._deadlines.setdefault(seat.host.id, time.monotonic() + self._timeout + MARGIN)
         self._recorder.dispatched(group.fixed())
+        group.committed = time.monotonic()
         for seat in group.seats:
-            seat.sent = True
+            seat.sent, seat.answer, seat.done = True, None, None
         self._flying[group.handle] = group
         send(group, min(self._deadlines[host_id] for host_id in group.host_ids), self.inbox.put)
 
     def _not_sent(self, event: NotSent) -> None:
-        seats = [self.board.seats[host_id] for host_id in event.host_ids]
-        self._recorder.not_sent(event.host_ids)
+        seats = [seat for id_ in event.host_ids if (seat := self.board.seats[id_]).handle == event.handle]
+        self._recorder.not_sent([seat.host.id for seat in seats])
         for seat in seats:
             seat.state, seat.sent = "pending", False
             self._deadlines.pop(seat.host.id, None)
             self._outbox.put(seat, event.work)
 
-    def _answered(self, seat: Seat, answer: Answer) -> None:
-        if seat.state != "dispatched":
+    def _move(self, seat: Seat, group: Group, why: str) -> None:
+        """The way of *seat* is down: let it take the next one."""
+        log.info("host %s leaves %s: %s", seat.host.name, group.handle, why)
+        seat.left[group.connection_id] = why
+        seat.handle, seat.answer = "", None
+        self._deadlines.pop(seat.host.id, None)
+        self._outbox.put(seat, group.work)
+
+    def _again(self, seat: Seat, work: Work) -> None:
+        """The engine can't tell what became of the work, and doing it again does no harm."""
+        seat.handle, seat.answer = "", None
+        self._deadlines.pop(seat.host.id, None)
+        self._outbox.put(seat, work)
+
+    def _goes_on(self, seat: Seat, event: Answered) -> bool:
+        """Whether *seat* tries again or elsewhere instead of taking this answer."""
+        group = self._flying[event.handle]
+        if seat.left_at is not None:
+            return self._takeover.takes(seat, group, event.answer)
+        return self._fallback.takes(seat, group, event.answer)
+
+    def _answered(self, seat: Seat, event: Answered) -> None:
+        if seat.state != "dispatched" or seat.handle != event.handle:
+            return  # it had ended, or had left that way
+        answer = event.answer
+        if self._cancel_until is None and self._goes_on(seat, event):
             return
         if self._cancel_until is not None and answer.state != "done":
             return  # what the cancel proves about this host comes as Stopped
@@ -289,6 +331,8 @@ class JobRun:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
         elif answer.state == "done":
             seat.answer = answer
+            asked = self._flying[event.handle].digest
+            seat.done = Step(seat.step, asked, seat.connection_id, seat.handle, answer)
             self._hand_answer(seat, answer)
         else:
             self._end(seat, Ending.of(answer.state, answer.reason, answer))
@@ -307,8 +351,10 @@ class JobRun:
         for seat in self.board.open():
             if not seat.sent:
                 self._end(seat, Ending("not_started", "Cancelled before anything was sent to it."))
-        at_work = {seat.handle for seat in self.board.open() if seat.answer is None}
-        cancel([self._flying[handle] for handle in at_work if handle in self._flying], self.inbox.put)
+        at_work = [seat for seat in self.board.open() if seat.answer is None]
+        groups = [self._flying[handle] for handle in {s.handle for s in at_work} if handle in self._flying]
+        groups += self._takeover.groups(seat for seat in at_work if seat.handle not in self._flying)
+        cancel(groups, self.inbox.put)
         if self._direct_code:
             self._end_code()
             self._end_open("unknown", "Its code was stopped; what it had done on this host is not known.")
@@ -319,16 +365,21 @@ class JobRun:
                 self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
         self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
 
-    def _stopped(self, seat: Seat, proof: str) -> None:
-        if seat.state != "dispatched" or seat.answer is not None:
+    def _proved(self, seat: Seat, event: Proved) -> None:
+        """The way of *seat* broke down, and its first try was to be stopped: go on elsewhere, or end."""
+        if seat.state != "dispatched" or seat.handle != event.handle:
+            return
+        taken_up = seat.left_at is not None
+        decide = self._takeover.proved if taken_up else self._fallback.may_move
+        if self._cancel_until is None and decide(seat, self._flying[event.handle], event.proof):
+            return
+        self._end(seat, Ending.of(event.answer.state, event.answer.reason, event.answer))
+        self._hand_answer(seat, event.answer)
+
+    def _stopped(self, seat: Seat, event: Stopped) -> None:
+        if seat.state != "dispatched" or seat.answer is not None or seat.handle != event.handle:
             return  # it had answered before it was told to stop
-        endings = {
-            "stopped": Ending("cancelled", "Proved stopped on the host."),
-            "not_started": Ending("not_started", "Cancelled before it began on the host."),
-            "still_running": Ending("unknown", "The host still runs it although it was told to stop."),
-        }
-        unproved = Ending("unknown", "The host was told to stop and did not say whether it did.")
-        self._end(seat, endings.get(proof, unproved))
+        self._end(seat, Ending.proved(event.proof))
 
     def _give_up_for_stop(self) -> None:
         for seat in self.board.open():
@@ -351,15 +402,7 @@ class JobRun:
         cancelled = self._cancel_until is not None
         expired = self._is_too_late() and not any(s.sent for s in self.board.seats.values())
         counts = self.board.counts()
-        state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=self._interrupted)
+        lost = any(self.board.seats[host_id].state == "unknown" for host_id in self._left)
+        interrupted = self._interrupted or lost
+        state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=interrupted)
         self._recorder.finish(state, self._note)
-
-
-def _direct_ending(result: Mapping[str, Any]) -> Ending:
-    return Ending(
-        result["state"],
-        result.get("reason", ""),
-        result.get("rc"),
-        str(result.get("stdout", "")).encode("utf-8", "surrogateescape"),
-        str(result.get("stderr", "")).encode("utf-8", "surrogateescape"),
-    )

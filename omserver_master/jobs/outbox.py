@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from omserver_master.backends.base import Backend
+from omserver_master.contract.work import Work
 
 from .board import Seat
-from .dispatch import Group, Work, same_work
+from .dispatch import Group, same_work
 from .ports import Roads
 
 #: Seconds between two looks at ways that are down.
@@ -66,12 +67,12 @@ class Outbox:
         ready: dict[int, tuple[Backend, list[tuple[Seat, Work]]]] = {}
         reasons = set()
         for host_id, (seat, work) in list(self._waiting.items()):
-            road = self._roads.choose(seat.host)
-            if isinstance(road, str):
-                reasons.add(road)
+            way = self._roads.choose(seat.host, seat.left)
+            if isinstance(way, str):
+                reasons.add(way)
                 continue
-            connection_id, backend = road
-            ready.setdefault(connection_id, (backend, []))[1].append((seat, work))
+            seat.passed_over = "; ".join([*seat.left.values(), *way.passed_over])
+            ready.setdefault(way.connection_id, (way.backend, []))[1].append((seat, work))
             del self._waiting[host_id]
         return ready, reasons
 

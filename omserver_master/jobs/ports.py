@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from omserver_master.backends.base import Backend
@@ -29,6 +30,9 @@ class Recorder(Protocol):
     def explain(self, reason: str) -> None:
         """Commit the one line that says why the job waits, or ``""``."""
 
+    def release(self, reason: str) -> None:
+        """Commit everything kept, and give the job back for any worker to take up; *reason* says why."""
+
     def news(self) -> bool:
         """Whether somebody asked to cancel the job."""
 
@@ -49,8 +53,27 @@ class Code(Protocol):
         """End the code now."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """The connection that a host's work takes. *passed_over*: ``name: reason`` of each one before it."""
+
+    connection_id: int
+    backend: Backend
+    passed_over: tuple[str, ...] = ()
+
+
 class Roads(Protocol):
     """The connections of this site."""
 
-    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
-        """The first connection of *host* whose control point is up, or the reason why none is."""
+    def choose(self, host: JobHost, but: Collection[int] = ()) -> Way | str:
+        """The first connection of *host* whose control point is up, or the reason why none is.
+
+        Args:
+            but: the ids of connections that are not to be taken.
+        """
+
+    def backend(self, connection_id: int) -> Backend | None:
+        """The engine of a connection, up or not; None if it is turned off or gone."""
+
+    def why_down(self, connection_id: int) -> str:
+        """Why a connection cannot be used just now, with its name; ``""`` when it can."""

@@ -16,14 +16,17 @@ from sqlalchemy import Connection, Engine
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.store import engine as store
-from omserver_master.store import hosts, jobs, outputs, results
+from omserver_master.store import hosts, jobs, leases, outputs, results
 from omserver_master.store.sitekey import SiteKey
+from omserver_master.store.steps import StepDone
 
-from .board import Ending
+from .board import Ending, Step
 from .dispatch import Dispatched
 
 log = logging.getLogger(__name__)
 
+#: Seconds of a claim.
+LEASE = 30.0
 #: Endings wait this long at most for others to share their transaction with, in seconds.
 GATHER = 0.05
 #: So many endings do not wait.
@@ -60,13 +63,15 @@ class DatabaseRecorder:
         self._kept: list[results.HostResult] = []
         self._kept_since = 0.0
         self._not_before = 0.0
+        self._start_due = float("inf")
 
     def started(self) -> None:
-        """Commit that a worker has begun."""
-        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", ""))
+        """Note that a worker has begun: committed with the first dispatch, or alone if that takes longer."""
+        self._start_due = time.monotonic() + GATHER
 
     def dispatched(self, group: Dispatched) -> None:
         self.flush(force=True)
+        self._start_due = float("inf")
         name = "direct" if group.connection_id is None else self._names().get(group.connection_id, "")
         self._insist(
             lambda conn: results.mark_dispatched(
@@ -76,7 +81,12 @@ class DatabaseRecorder:
                 group.handle,
                 name,
                 self._attempt,
-                remote_ids=dict(group.remote_ids),
+                remote_ids=group.remote_ids,
+                passed_over=group.passed_over,
+                work=group.work,
+                step=group.step,
+                done=[self._step(host_id, done) for host_id, done in group.done.items()],
+                lease=LEASE,
             )
         )
 
@@ -103,6 +113,8 @@ class DatabaseRecorder:
 
     def flush(self, *, force: bool = False) -> None:
         now = time.monotonic()
+        if now >= self._start_due and now >= self._not_before:
+            self._commit_start("")
         due = force or len(self._kept) >= ENOUGH or now - self._kept_since >= GATHER
         if not self._kept or not due or now < self._not_before:
             return
@@ -114,19 +126,34 @@ class DatabaseRecorder:
             log.warning("job %d: %d endings wait in memory: %s", self._job_id, len(self._kept), error)
 
     def explain(self, reason: str) -> None:
-        self._insist(lambda conn: jobs.set_reason(conn, self._job_id, self._attempt, reason))
+        if self._start_due < float("inf"):
+            self._commit_start(reason)
+        else:
+            self._insist(lambda conn: jobs.set_reason(conn, self._job_id, self._attempt, reason))
+
+    def release(self, reason: str) -> None:
+        """Commit everything kept, and give the job back for any worker to take up."""
+
+        def give_back(conn: Connection) -> None:
+            if self._kept:
+                self._store(conn)
+            leases.release_job(conn, self._job_id, self._attempt, reason)
+
+        self._insist(give_back)
+        self._kept.clear()
 
     def news(self) -> bool:
         try:
             with store.read(self._engine) as conn:
-                row = jobs.job_row(conn, self._job_id)
+                found = jobs.claim_of(conn, self._job_id)
         except Unavailable:
             return False
-        if row is None or row["attempt"] != self._attempt:
+        if found is None or found[0] != self._attempt:
             raise LeaseLost
-        return bool(row["cancel_asked"])
+        return found[1]
 
     def cancelling(self) -> None:
+        self._start_due = float("inf")
         self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "cancelling", ""))
 
     def finish(self, state: str, reason: str) -> None:
@@ -140,9 +167,29 @@ class DatabaseRecorder:
         self._insist(end)
         self._kept.clear()
 
+    def _step(self, host_id: int, step: Step) -> StepDone:
+        answer = step.answer
+        return StepDone(
+            host_id,
+            step.number,
+            step.work,
+            self._names().get(step.connection_id or 0, ""),
+            step.handle,
+            answer.rc,
+            outputs.seal(self._site_key, answer.stdout),
+            outputs.seal(self._site_key, answer.stderr),
+            answer.stdout_cut,
+            answer.stderr_cut,
+            answer.seconds,
+        )
+
     def _store(self, conn: Connection) -> None:
         results.store_results(conn, self._job_id, self._attempt, self._kept)
         hosts.note_seen(conn, [end.host_id for end in self._kept if end.rc is not None])
+
+    def _commit_start(self, reason: str) -> None:
+        self._start_due = float("inf")
+        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", reason))
 
     def _insist(self, work: Callable[[Connection], object]) -> None:
         """Write, and wait for a database that takes nothing; its own limits and the lease bound the wait."""

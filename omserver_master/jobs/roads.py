@@ -6,16 +6,20 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Collection
 
 from sqlalchemy import Engine, RowMapping
 
 from omserver_client.errors import Unavailable
 from omserver_master.backends import make_backend
 from omserver_master.backends.base import Backend, Reachability
+from omserver_master.errors import SiteKeyError
 from omserver_master.store import connections
 from omserver_master.store import engine as store
+from omserver_master.store.sitekey import SiteKey
 
 from .board import JobHost
+from .ports import Way
 
 log = logging.getLogger(__name__)
 
@@ -38,28 +42,43 @@ class _Road:
 class SiteRoads:
     """All connections; safe for use by all job threads of a worker."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, site_key: SiteKey) -> None:
         self._engine = engine
+        self._site_key = site_key
         self._open: dict[int, _Road] = {}
         self._unusable: dict[int, str] = {}
         self._lock = threading.Lock()
         self._read = float("-inf")
 
-    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
+    def choose(self, host: JobHost, but: Collection[int] = ()) -> Way | str:
         """The first connection of *host* whose control point is up, or one line that says why none is."""
-        reasons = []
+        reasons: list[str] = []
         for route in host.routes:
+            if route.connection_id in but:
+                continue
             road = self._road(route.connection_id)
-            if isinstance(road, str):
-                reasons.append(road)
-                continue
-            if road is None:
-                continue
-            state = self._look(route.connection_id, road)
-            if state.up:
-                return route.connection_id, road.backend
-            reasons.append(f"{road.name}: {state.reason}")
+            if isinstance(road, _Road) and self._look(route.connection_id, road).up:
+                return Way(route.connection_id, road.backend, tuple(reasons))
+            reasons += filter(None, [_why_not(road)])
         return "; ".join(reasons) or f"{host.name} has no connection that is turned on."
+
+    def backend(self, connection_id: int) -> Backend | None:
+        """The engine of a connection, up or not; None if it is turned off or gone."""
+        road = self._road(connection_id)
+        return road.backend if isinstance(road, _Road) else None
+
+    def why_down(self, connection_id: int) -> str:
+        """Why a connection cannot be used just now, with its name; ``""`` when it can."""
+        road = self._road(connection_id)
+        if isinstance(road, _Road) and self._look(connection_id, road).up:
+            return ""
+        return _why_not(road) or "It was turned off."
+
+    def ids(self) -> dict[str, int]:
+        """The ids of the connections that are turned on, by name."""
+        with self._lock:
+            self._follow()
+            return {road.name: id_ for id_, road in self._open.items()}
 
     def names(self) -> dict[int, str]:
         """The names of the open connections by id."""
@@ -75,12 +94,15 @@ class SiteRoads:
     def _road(self, connection_id: int) -> _Road | str | None:
         """The connection, or why it cannot be used, or ``None`` if it is turned off or gone."""
         with self._lock:
-            if time.monotonic() - self._read > FRESH:
-                try:
-                    self._refresh()
-                except Unavailable as error:
-                    log.warning("the table of connections was not read: %s", error)
+            self._follow()
             return self._open.get(connection_id) or self._unusable.get(connection_id)
+
+    def _follow(self) -> None:
+        if time.monotonic() - self._read > FRESH:
+            try:
+                self._refresh()
+            except Unavailable as error:
+                log.warning("the table of connections was not read: %s", error)
 
     def _refresh(self) -> None:
         """Follow the table: open what is new or changed, close what is gone."""
@@ -88,7 +110,8 @@ class SiteRoads:
             rows = {row["id"]: row for row in connections.list_connections(conn) if row["enabled"]}
         self._read = time.monotonic()
         for id_, row in rows.items():
-            settings = json.dumps([row["name"], row["kind"], row["settings"]], sort_keys=True)
+            secrets = (row["secrets"] or b"").hex()
+            settings = json.dumps([row["name"], row["kind"], row["settings"], secrets], sort_keys=True)
             old = self._open.get(id_)
             if old is None or old.settings != settings:
                 self._retire(id_)
@@ -101,8 +124,9 @@ class SiteRoads:
     def _open_road(self, id_: int, row: RowMapping, settings: str) -> None:
         """Open one connection; a row that no engine understands harms no other."""
         try:
-            backend = make_backend(row["kind"], row["name"], row["settings"])
-        except ValueError as error:
+            settings_in_clear = connections.full_settings(self._site_key, row)
+            backend = make_backend(row["kind"], row["name"], settings_in_clear)
+        except (ValueError, SiteKeyError) as error:
             log.error("connection %s cannot be used: %s", row["name"], error)
             self._unusable[id_] = f"{row['name']}: {error}"
             return
@@ -134,3 +158,8 @@ class SiteRoads:
             )
         except Unavailable as error:
             log.warning("the state of connection %s was not stored: %s", road.name, error)
+
+
+def _why_not(road: _Road | str | None) -> str:
+    """Why *road* was not taken; ``""`` for one that is turned off, of which nobody wants to hear."""
+    return f"{road.name}: {road.state.reason}" if isinstance(road, _Road) else road or ""

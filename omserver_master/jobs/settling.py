@@ -1,4 +1,4 @@
-"""Settle jobs that nobody works on: their worker is gone, or their time to start is over."""
+"""Settle jobs that nobody can do any more: their time to start is over, or they can't be taken up."""
 
 from __future__ import annotations
 
@@ -11,42 +11,34 @@ from omserver_master.errors import LeaseLost
 from omserver_master.store import engine as store
 from omserver_master.store import jobs, leases, results
 
+from .recorder import LEASE
 from .states import job_end
 
 log = logging.getLogger(__name__)
 
-#: Seconds of the claim under which a job is settled.
-SETTLE_LEASE = 30.0
-
 
 def settle_all(engine: Engine, worker: str) -> int:
-    """Settle every job whose lease has run out or that was queued for too long; answer how many."""
+    """Settle every job that was queued for too long; answer how many."""
     with store.read(engine) as conn:
-        lost = [row["id"] for row in leases.expired_leases(conn)]
         overdue = [row["id"] for row in jobs.overdue_jobs(conn)]
-    for job_id in lost:
-        store.transact(engine, partial(_settle_lost, job_id=job_id, worker=worker))
     for job_id in overdue:
         store.transact(engine, partial(_expire, job_id=job_id, worker=worker))
-    return len(lost) + len(overdue)
+    return len(overdue)
 
 
-def _settle_lost(conn: Connection, job_id: int, worker: str) -> None:
-    row = leases.claim_this(conn, job_id, worker, SETTLE_LEASE)
-    if row is None:
-        return
-    before = results.counts(conn, [job_id])[job_id]
-    if set(before) <= {"pending"} and not row["cancel_asked"]:
-        log.warning("job %d: its worker stopped before anything was sent; it is queued again", job_id)
-        jobs.requeue(conn, job_id, row["attempt"], "Its worker stopped before anything was sent.")
-        return
-    log.warning("job %d: its worker stopped while hosts worked", job_id)
-    unknown = "The worker stopped while this host worked; look on the host, or ask the engine for the handle."
-    _end(conn, row, unknown, "The worker stopped before this host was given anything.", interrupted=True)
+def settle_lost(conn: Connection, row: RowMapping, why: str) -> None:
+    """End the claimed job *row*, which can't be taken up; *why* says it in a sentence.
+
+    Raises:
+        LeaseLost: another worker has it by now.
+    """
+    log.warning("job %d: %s", row["id"], why)
+    unknown = f"{why} Look on the host what was done there."
+    _end(conn, row, unknown, f"{why} This host had not been given anything.", interrupted=True)
 
 
 def _expire(conn: Connection, job_id: int, worker: str) -> None:
-    row = leases.claim_this(conn, job_id, worker, SETTLE_LEASE)
+    row = leases.claim_this(conn, job_id, worker, LEASE)
     if row is not None:
         _end(conn, row, "", "Its time to start was over before a worker was free.", expired=True)
 

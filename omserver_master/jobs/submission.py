@@ -49,6 +49,7 @@ class Plan:
     rows: list[RowMapping]
     confirm: int | None
     warnings: list[Mapping[str, str]] = field(default_factory=list)
+    dry_run: bool = False
 
     @property
     def omctl(self) -> str:
@@ -56,6 +57,7 @@ class Plan:
         words = ["omctl", "run", self.module.id]
         for row in self.rows:
             words += ["--host", row["name"]]
+        words += ["--dry-run"] if self.dry_run else []
         return shlex.join(words + param_words(self.params))
 
 
@@ -69,11 +71,13 @@ class Wish:
     confirm: int | None = None
     timeout: int | None = None
     start_before: int | None = None
+    dry_run: bool = False
 
     def fingerprint(self) -> str:
         """The same for the same wish, whatever message it came in."""
         hosts_named = [[n.id, n.name, n.ip] for n in self.named]
-        fields = [self.module, self.params, hosts_named, self.timeout, self.start_before]
+        fields: list[Any] = [self.module, self.params, hosts_named, self.timeout, self.start_before]
+        fields += ["dry run"] if self.dry_run else []
         return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -117,11 +121,13 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     Raises:
         Refused: the first thing that is wrong with it, as its own class.
     """
+    _check_dry_run(module, wish)
     rows = _rows(conn, person, wish.named)
     _check_rights(conn, person, module.id, rows)
     _check_engines(conn, module, rows)
     params = module.read_params(wish.params)
-    return Plan(module, params, rows, _confirm(module, len(rows), rules.confirm_above), _warnings(conn, rows))
+    confirm = None if wish.dry_run else _confirm(module, len(rows), rules.confirm_above)
+    return Plan(module, params, rows, confirm, _warnings(conn, rows), wish.dry_run)
 
 
 def submit(
@@ -200,15 +206,19 @@ def _insert(
         "message_id": message_id,
         "idempotency_key": key,
         "request_hash": wish.fingerprint(),
-        "repeat": module.repeat,
-        "direct": module.direct,
+        # A dry run changes nothing, so it may be repeated whatever the module does otherwise.
+        "repeat": "read_only" if wish.dry_run else module.repeat,
+        "direct": module.direct and not module.driven,
+        "dry_run": wish.dry_run,
+        "engines": list(module.engines),
         "timeout": timeout,
         "start_before": start_before,
     }
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
     job_id = jobs.insert_job(conn, row, members)
     names = ", ".join(h["name"] for h in found.rows[:50])
-    detail = f"module {module.id} on {_hosts(len(found.rows))}: {names}; {json.dumps(found.params)}"
+    how = "dry run of module" if wish.dry_run else "module"
+    detail = f"{how} {module.id} on {_hosts(len(found.rows))}: {names}; {json.dumps(found.params)}"
     audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
     return Submitted(job_id, False)
 
@@ -261,16 +271,23 @@ def _check_rights(conn: Connection, person: Person, module: str, rows: Sequence[
         raise Forbidden(text, module=module, hosts=names)
 
 
+def _check_dry_run(module: ModuleInfo, wish: Wish) -> None:
+    if wish.dry_run and not module.can_dry_run:
+        text = f"Module {module.id} can't be run dry: it does not say what it would change."
+        raise BadRequest(text, field="dry_run")
+
+
 def _check_engines(conn: Connection, module: ModuleInfo, rows: Sequence[RowMapping]) -> None:
-    """Refuse a host with a way of a kind that the module does not work with: it might be the one taken."""
+    """Refuse a host that has no way of a kind that the module works with; no other kind is ever taken."""
     if not module.engines:
         return
     roads = connections.routes(conn, [row["id"] for row in rows])
     for row in rows:
-        for road in roads[row["id"]]:
-            if road["enabled"] and road["kind"] not in module.engines:
-                text = f"{row['name']} is reached over {road['name']} ({road['kind']}); module {module.id}"
-                raise BadRequest(f"{text} works with {', '.join(module.engines)} only.", field="hosts")
+        kinds = {road["kind"]: road["name"] for road in roads[row["id"]] if road["enabled"]}
+        if kinds and not set(kinds) & set(module.engines):
+            ways = ", ".join(f"{name} ({kind})" for kind, name in kinds.items())
+            text = f"{row['name']} is reached over {ways}; module {module.id}"
+            raise BadRequest(f"{text} works with {', '.join(module.engines)} only.", field="hosts")
 
 
 def _confirm(module: ModuleInfo, number: int, confirm_above: int) -> int | None:

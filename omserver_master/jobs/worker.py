@@ -1,8 +1,8 @@
 """A worker: claims queued jobs, runs each in a thread, and keeps its claims alive.
 
 Several workers share one database and never each other's memory. A claim is a lease of ``LEASE`` seconds
-by the database's clock; a worker that loses it stops writing, and whoever finds an expired lease settles
-the job.
+by the database's clock; a worker that loses it stops writing, and whoever finds an expired lease takes the
+job up where it was left.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
@@ -26,12 +26,13 @@ from omserver_master.store.sitekey import SiteKey, read_site_key
 from . import settling
 from .bell import Bell
 from .claimed import ClaimedJob
+from .recorder import LEASE
 from .roads import SiteRoads
+from .states import OPEN_JOB
 
 log = logging.getLogger(__name__)
 
-#: Seconds of a claim, between two renewals, and between two looks for claims that ran out.
-LEASE = 30.0
+#: Seconds between two renewals of a claim, and between two looks for what nobody will do any more.
 HEARTBEAT = 10.0
 SWEEP = 5.0
 #: Seconds between two looks at the queue when no bell rings.
@@ -60,7 +61,7 @@ class Worker:
         self._parent = os.getppid()
         self._stop_asked = False
         self._site_key: SiteKey = read_site_key(settings.site_key)
-        self._roads = SiteRoads(engine)
+        self._roads = SiteRoads(engine, self._site_key)
         self._jobs: dict[int, ClaimedJob] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -99,7 +100,7 @@ class Worker:
         if len(self._jobs) >= MOST_JOBS:
             return False
         try:
-            row = store.transact(self._engine, lambda conn: leases.claim_job(conn, self.name, LEASE))
+            row = store.transact(self._engine, self._claim)
         except Unavailable as error:
             log.warning("cannot look at the queue: %s", error)
             self._stopped.wait(1.0)
@@ -108,6 +109,10 @@ class Worker:
             return False
         self._start(row)
         return True
+
+    def _claim(self, conn: Connection) -> RowMapping | None:
+        """The oldest job that nobody has: new, given back, or left by a worker that is gone."""
+        return leases.claim_job(conn, self.name, LEASE, OPEN_JOB)
 
     def _start(self, row: RowMapping) -> None:
         folder = self._settings.modules_dir

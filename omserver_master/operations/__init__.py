@@ -7,7 +7,18 @@ from importlib import import_module
 
 from .table import OPERATIONS, Operation
 
-NOUNS = ("auth", "hosts", "modules", "jobs", "runcommands", "audit", "people", "status")
+NOUNS = (
+    "auth",
+    "hosts",
+    "connections",
+    "imports",
+    "modules",
+    "jobs",
+    "runcommands",
+    "audit",
+    "people",
+    "status",
+)
 
 
 def table() -> Mapping[str, Operation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
@@ -14,6 +14,7 @@ from omserver_master.caller import Caller
 from omserver_master.jobs.bell import Changes
 from omserver_master.jobs.submission import Rules
 from omserver_master.registry.registry import Registry
+from omserver_master.roster.kept import Previews
 from omserver_master.settings import Settings
 from omserver_master.store.sitekey import SiteKey
 
@@ -33,6 +34,8 @@ class Site:
     """What jobs are checked against."""
     ring: Callable[[], None]
     """Wakes the workers: there is something new in the database."""
+    previews: Previews = field(default_factory=Previews)
+    """Imports that were looked at and may be applied."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +45,11 @@ class Wanted(Args):
     module: str
     params: dict[str, Any] | list[Any] = Field(default_factory=dict)
     hosts: list[str | HostName] = Field(max_length=100_000)
+    dry_run: bool = False
 
     def wish(self) -> Wish:
         named = [Named(name=host) if isinstance(host, str) else host.named() for host in self.hosts]
-        return Wish(self.module, self.params, named)
+        return Wish(self.module, self.params, named, dry_run=self.dry_run)
 
 
 class Submit(Wanted):
@@ -184,11 +186,9 @@ def events(context: Context, args: Events) -> dict[str, Any]:
     while True:
         seen = context.site.changes.number
         answer = _events_now(context, args)
-        left = end - time.monotonic()
         over = answer["job"]["state"] in FINAL_JOB
-        if answer["event"] > args.since or left <= 0 or over:
+        if answer["event"] > args.since or over or not _changed(context, answer["job"], seen, end):
             return answer
-        context.site.changes.wait_beyond(seen, min(left, LOOK_ANYWAY))
 
 
 @operation("job.cancel", role="operator")
@@ -206,6 +206,17 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
             audit.accepted(conn, context.caller, context.who, "job.cancel", f"job {args.job}", row["module"])
     context.site.ring()
     return {"job": _job(context, args.job)}
+
+
+def _changed(context: Context, job: Mapping[str, Any], seen: int, end: float) -> bool:
+    """Whether *job* changes before *end*. Any job's change wakes all who wait: look at one number only."""
+    while (left := end - time.monotonic()) > 0:
+        context.site.changes.wait_beyond(seen, min(left, LOOK_ANYWAY))
+        seen = context.site.changes.number
+        with store.read(context.site.engine) as conn:
+            if jobs.event_of(conn, job["id"]) != job["event"]:
+                return True
+    return False
 
 
 def _events_now(context: Context, args: Events) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
+from omserver_client.errors import BadRequest
 from omserver_master.jobs.states import FINAL_JOB
-from omserver_master.jobs.submission import Wish
+from omserver_master.jobs.submission import Submitted, Wish
 from omserver_master.store import engine as store
 from omserver_master.store import jobs, outputs, results
 
@@ -38,7 +39,9 @@ def runcommands(context: Context, args: Task) -> dict[str, Any]:
     ``done`` is false when the time was over first: the job goes on, and its id finds it again.
     """
     named = [host.named() for host in args.hosts]
-    job_id = commit(context, Wish(args.module, args.params, named)).job_id
+    done = commit(context, Wish(args.module, args.params, named))
+    _refuse_anothers(context, done)
+    job_id = done.job_id
     end = time.monotonic() + context.site.settings.runcommands_wait
     while True:
         seen = context.site.changes.number
@@ -47,6 +50,16 @@ def runcommands(context: Context, args: Task) -> dict[str, Any]:
         if answer["done"] or left <= 0:
             return answer
         context.site.changes.wait_beyond(seen, min(left, LOOK_ANYWAY))
+
+
+def _refuse_anothers(context: Context, done: Submitted) -> None:
+    """A message that is sent again answers its job, but to nobody else than who sent it first."""
+    if not done.repeated:
+        return
+    with store.read(context.site.engine) as conn:
+        row = jobs.job_row(conn, done.job_id)
+    if row is None or row["user_id"] != context.who.id:
+        raise BadRequest("This task was sent before, by somebody else.")
 
 
 def _answer(context: Context, job_id: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
     """A job; *counts* says how many of its hosts are in each state."""
     plain = (
         "id module title title_zh params user state reason created started finished timeout repeat event"
-        " module_sha256"
+        " module_sha256 dry_run"
     )
     return {name: row[name] for name in plain.split()} | {
         "key": row["key_name"],
@@ -31,8 +31,8 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
 def result(row: Row) -> dict[str, Any]:
     """Where one host of a job stands."""
     plain = (
-        "host_id host ip state rc started finished connection reason first_line stdout_bytes stderr_bytes"
-        " late event handle"
+        "host_id host ip state rc started finished connection passed_over reason first_line stdout_bytes"
+        " stderr_bytes late event handle"
     )
     return {name: row[name] for name in plain.split()} | {
         "seconds": _seconds(row),
@@ -57,6 +57,7 @@ def plan(found: Plan) -> dict[str, Any]:
         "hosts": [host(row) for row in found.rows],
         "warnings": [dict(warning) for warning in found.warnings],
         "confirm": found.confirm,
+        "dry_run": found.dry_run,
         "omctl": found.omctl,
     }
 

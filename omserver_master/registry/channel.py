@@ -6,15 +6,22 @@ import json
 import os
 import select
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 Message = dict[str, Any]
 
 _CHUNK = 1 << 20
+#: Characters of one message of work, about; more hosts go into the next.
+_MESSAGE = 8 << 20
 
 
 class Closed(Exception):
     """The worker closed the channel; there is nobody left to talk to."""
+
+
+class Stopped(Exception):
+    """The worker wants the module to end."""
 
 
 class Channel:
@@ -77,3 +84,18 @@ class Channel:
         # Module code that forks without an exec ends up here in two processes; only the first may speak.
         if os.getpid() != self._pid:
             os._exit(0)
+
+
+def batches(items: list[Message]) -> Iterator[list[Message]]:
+    """*items* in as few messages as their size allows."""
+    batch: list[Message] = []
+    size = 0
+    for item in items:
+        length = len(json.dumps(item["work"]))
+        if batch and size + length > _MESSAGE:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch

@@ -4,13 +4,14 @@ It hears orders on the socket FD (see `pool`), ends when PARENT does, and has at
 describes work and reads answers: no engine, no database, no secret is here.
 
     worker  {"do": "describe", "path", "sha256", "source"}
-            {"do": "start", "path", "sha256", "source"?, "module", "params", "hosts": [...]}
+            {"do": "start", "path", "sha256", "source"?, "module", "params", "hosts": [...], "dry_run"?,
+             "replay"?: {host: [answers]}, "ended"?: {host: end}}
             {"do": "answer", "host", "answer", "seq"?}, {"do": "answers", "items": [...]}, {"do": "stop"}
     child   {"say": "described", ...}
             {"say": "work", "items": [{"host", "work", "seq"}]}
             {"say": "end", "host", "end": {"state", "reason", "text"}}
             {"say": "crashed", "host"?, "line", "reason"}      without a host: the whole run
-            {"say": "direct", "results": [...]}                a module that did everything itself
+            {"say": "direct", "results": [...]}                what run() of a module of 2014 answered
             {"say": "note", "text"}                            what after() wants to be noted
             {"say": "broken", "line", "reason"}
             {"say": "done"}
@@ -34,10 +35,13 @@ from omserver_client.errors import InvalidParam
 from ..contract.forms import Raw
 from ..contract.hosts import Host, write_hosts
 from ..contract.module import Module
-from .channel import Channel, Closed, Message
-from .driving import Driver, Stopped
-from .loading import Broken, blame, check_hash, describe, forget, load, refuse_vanished
-from .oldstyle import normalise
+from ..contract.work import Answer
+from . import oldimports
+from .channel import Channel, Closed, Message, Stopped
+from .driving import Driver
+from .loading import Broken, blame, check_hash, describe, forget, is_driven, load, refuse_vanished
+from .oldfleet import Fleet, use
+from .oldstyle import normalise, normalise_driven
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -82,9 +86,11 @@ def _serve(channel: Channel) -> None:
 def _obey(order: Message, channel: Channel) -> Message:
     """Do what *order* says; the answer is the last thing to be said about it."""
     path = str(order.get("path", ""))
+    oldimports.install()
     try:
         if order["do"] == "describe":
-            return {"say": "described", **describe(_load(order))}
+            source = _source(order)
+            return {"say": "described", **describe(load(path, source), source)}
         if order["do"] == "start":
             _run(order, channel)
         return {"say": "done"}
@@ -98,30 +104,42 @@ def _obey(order: Message, channel: Channel) -> Message:
         line, reason = blame(error, path)
         return {"say": "crashed", "line": line, "reason": reason}
     finally:
+        use(None)
         forget(path)
 
 
-def _load(order: Message) -> type[Any]:
+def _source(order: Message) -> bytes:
     given = order.get("source")
     source = base64.b64decode(given) if given is not None else Path(order["path"]).read_bytes()
     check_hash(source, order["sha256"])
-    return load(order["path"], source)
+    return source
 
 
 def _run(order: Message, channel: Channel) -> None:
-    handle = _load(order)
+    source = _source(order)
+    handle = load(order["path"], source)
     hosts = tuple(Host.from_wire(host) for host in order["hosts"])
-    driver = Driver(channel, order["path"])
+    fleet = Fleet(channel, hosts, order["path"], _replay(order.get("replay", {})), order.get("ended", {}))
+    use(fleet)
+    driver = Driver(channel, order["path"], _replay(order.get("replay", {})), order.get("ended"))
     try:
         module = _make(handle, order["module"], hosts, order["params"])
     except InvalidParam as error:
         raise Broken(None, str(error)) from error
     if isinstance(module, Module):
         module.driver = driver
+        module.dry_run = bool(order.get("dry_run"))
     raw = module.run()
     if not driver.used:
         cap = module.output if isinstance(module, Module) else Module.output
-        channel.say({"say": "direct", "results": normalise(raw, hosts, cap)})
+        driven = is_driven(handle, source)
+        results = normalise_driven(raw, hosts, cap, fleet.last) if driven else normalise(raw, hosts, cap)
+        channel.say({"say": "direct", "results": results})
+
+
+def _replay(wire: Message) -> dict[str, list[Answer]]:
+    """What hosts had answered before a crash, by name."""
+    return {host: [Answer.from_wire(answer) for answer in answers] for host, answers in wire.items()}
 
 
 def _make(handle: type[Any], moduleid: str, hosts: tuple[Host, ...], params: Raw) -> Any:

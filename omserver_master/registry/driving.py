@@ -7,8 +7,7 @@ work can become one dispatch.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import isgenerator
 from typing import Any
 
@@ -18,17 +17,11 @@ from ..contract.hosts import Host
 from ..contract.jobview import HostView, JobView
 from ..contract.module import Module
 from ..contract.work import DEFAULT_OUTPUT, Answer, Put, Run, Script, Work
-from .channel import Channel, Message
+from .channel import Channel, Message, Stopped, batches
 from .loading import blame
 
-#: Characters of one message of work, about; more hosts go into the next.
-_MESSAGE = 8 << 20
 #: Bytes of an answer that ``after`` may see.
 _VIEWED = 4096
-
-
-class Stopped(Exception):
-    """The worker wants the module to end."""
 
 
 class WrongStep(Exception):
@@ -60,6 +53,15 @@ class HostSteps:
             line, reason = blame(error, self._path)
             self.end = {"state": "crashed", "line": line, "reason": reason, "text": ""}
             return None
+
+    def replay(self, answers: Sequence[Answer]) -> Message | None:
+        """Go on from the beginning through *answers* of before: the work after them, or None as `advance`."""
+        work = self.advance(None)
+        for answer in answers:
+            if work is None:
+                break
+            work = self.advance(answer)
+        return work
 
     def view(self) -> HostView:
         """The host as ``after`` sees it."""
@@ -102,8 +104,9 @@ class HostSteps:
 
     def _complete(self, work: Work) -> Message:
         """*work* as JSON, with what the module's attributes say about every command."""
-        if not isinstance(work, Run | Script | Put):
-            wrong = WrongStep(f"steps() yielded {type(work).__name__}, not Run, Script or Put")
+        if not isinstance(work, Work):
+            allowed = "Run, Script, Put, State or Playbook"
+            wrong = WrongStep(f"steps() yielded {type(work).__name__}, not {allowed}")
             self._steps.throw(wrong)
             raise wrong
         self.seq += 1
@@ -113,6 +116,7 @@ class HostSteps:
         if isinstance(work, Run | Script):
             wire["env"] = common["env"] | wire["env"]
             wire["stdin"] = wire["stdin"] or Run(["-"], stdin=common["stdin"]).to_wire()["stdin"]
+        if not isinstance(work, Put):
             wire["output"] = common["output"] if work.output == DEFAULT_OUTPUT else work.output
         return wire
 
@@ -126,9 +130,17 @@ class HostSteps:
 class Driver:
     """Drives a module over a channel; called by ``Module.run``."""
 
-    def __init__(self, channel: Channel, path: str) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        path: str,
+        replay: Mapping[str, Sequence[Answer]] | None = None,
+        ended: Mapping[str, Message] | None = None,
+    ) -> None:
         self._channel = channel
         self._path = path
+        self._replay = replay or {}
+        self._ended = ended or {}
         self.used = False
 
     def __call__(self, module: Module) -> dict[str, Any]:
@@ -136,21 +148,23 @@ class Driver:
         self.used = True
         module.before(module.hosts)
         hosts = {host.name: HostSteps(module, host, self._path) for host in module.hosts}
-        self._advance((steps, None) for steps in hosts.values())
+        for name, end in self._ended.items():
+            hosts[name].end = end
+        going = [(name, steps) for name, steps in hosts.items() if steps.end is None]
+        self._say((steps, steps.replay(self._replay.get(name, ()))) for name, steps in going)
         while any(steps.end is None for steps in hosts.values()):
-            self._advance(self._answers(hosts))
+            self._say((steps, steps.advance(answer)) for steps, answer in self._answers(hosts))
         self._after(module, JobView(tuple(steps.view() for steps in hosts.values())))
         return {name: steps.end for name, steps in hosts.items()}
 
-    def _advance(self, ready: Iterable[tuple[HostSteps, Answer | None]]) -> None:
+    def _say(self, ready: Iterable[tuple[HostSteps, Message | None]]) -> None:
         items = []
-        for steps, answer in ready:
-            work = steps.advance(answer)
+        for steps, work in ready:
             if work is None:
                 self._say_end(steps)
             else:
                 items.append({"host": steps.host.name, "work": work, "seq": steps.seq})
-        for batch in _batches(items):
+        for batch in batches(items):
             self._channel.say({"say": "work", "items": batch})
 
     def _say_end(self, steps: HostSteps) -> None:
@@ -179,18 +193,3 @@ class Driver:
             text = f"after() failed{f' in line {line}' if line else ''}: {reason}"
         if text:
             self._channel.say({"say": "note", "text": str(text)[:_VIEWED]})
-
-
-def _batches(items: list[Message]) -> Iterator[list[Message]]:
-    """*items* in as few messages as their size allows."""
-    batch: list[Message] = []
-    size = 0
-    for item in items:
-        length = len(json.dumps(item["work"]))
-        if batch and size + length > _MESSAGE:
-            yield batch
-            batch, size = [], 0
-        batch.append(item)
-        size += length
-    if batch:
-        yield batch

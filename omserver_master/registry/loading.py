@@ -19,21 +19,8 @@ from ..contract.attributes import return_codes
 from ..contract.mistakes import ModuleMistake
 from ..contract.module import Module
 from ..contract.texts import Text
-from .oldstyle import public_lib
-
-_NO_ENGINE = "modules say what to run, with ShellModule or Run, and the engine is chosen for them"
-#: Top names that modules of 2014 imported, and what stands in their place. They are refused even where they
-#: are installed: what a module does with an engine of its own, no job knows, limits or records.
-_VANISHED = {
-    "salt": _NO_ENGINE,
-    "ansible": _NO_ENGINE,
-    "ansible_runner": _NO_ENGINE,
-    "func": _NO_ENGINE,
-    "fc": _NO_ENGINE,
-    "config": "site settings are not for modules; use parameters",
-    "commands": "Python 3 has subprocess; for a host say what to run with Run",
-    "libraries": "from Public_lib import * gives target_host",
-}
+from . import oldimports
+from .python2 import error_hint, syntax_hint
 
 
 class Broken(Exception):
@@ -45,17 +32,9 @@ class Broken(Exception):
         self.reason = reason
 
 
-class _Refusing(importlib.abc.MetaPathFinder):
-    """Finds nothing, and says so for names that are not for modules."""
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        if fullname.partition(".")[0] in _VANISHED:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-
-
 def refuse_vanished() -> None:
     """From now on nothing in this process imports what is not for modules: for a process of its own."""
-    sys.meta_path.insert(0, _Refusing())
+    sys.meta_path.insert(0, oldimports.Refusing())
 
 
 class _Source(importlib.abc.ExecutionLoader):
@@ -88,7 +67,6 @@ def load(path: str, source: bytes) -> type[Any]:
     Raises:
         Broken: the code cannot be run, or there is no such class.
     """
-    sys.modules["Public_lib"] = public_lib()
     name = Path(path).stem
     loader = _Source(path, source)
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
@@ -99,7 +77,11 @@ def load(path: str, source: bytes) -> type[Any]:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:  # its own code: anything may come
         raise _broken(error, path, source) from error
-    return _checked_class(module, source)
+    handle = _checked_class(module, source)
+    line = oldimports.imports_engine(source)
+    if issubclass(handle, Module) and line is not None:
+        raise Broken(line, f"A module with steps names no engine: {oldimports.ENGINE_INSTEAD}.")
+    return handle
 
 
 def forget(path: str) -> None:
@@ -112,7 +94,12 @@ def is_direct(handle: type[Any]) -> bool:
     return not issubclass(handle, Module) or handle.run is not Module.run
 
 
-def describe(handle: type[Any]) -> dict[str, Any]:
+def is_driven(handle: type[Any], source: bytes) -> bool:
+    """Whether the class reaches hosts through stand-ins, and so through the job's engine."""
+    return is_direct(handle) and oldimports.uses_engines(source) is not None
+
+
+def describe(handle: type[Any], source: bytes = b"") -> dict[str, Any]:
     """What the registry wants to know of a module, as JSON."""
     doc = inspect.cleandoc(sys.modules[handle.__module__].__doc__ or "")
     title, _, caption = doc.partition("\n")
@@ -137,6 +124,8 @@ def describe(handle: type[Any]) -> dict[str, Any]:
         "engines": list(attributes.engines),
         "params": [param.describe() for param in params],
         "direct": direct,
+        "driven": is_driven(handle, source),
+        "check": bool(attributes.check) and not direct,
     }
 
 
@@ -152,7 +141,12 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "MemoryError: the module's code wanted more memory than it may have."
     text = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {text}"[:500].removesuffix(": ")
+    return with_hint(f"{type(error).__name__}: {text}"[:500].removesuffix(": "), error_hint(text))
+
+
+def with_hint(text: str, hint: str) -> str:
+    """*text*, and what to change in a module of Python 2."""
+    return f"{text}. It was written for Python 2: {hint}." if hint else text
 
 
 def _line_in(traceback: TracebackType | None, path: str) -> int | None:
@@ -166,8 +160,8 @@ def _line_in(traceback: TracebackType | None, path: str) -> int | None:
 
 def _broken(error: BaseException, path: str, source: bytes) -> Broken:
     if isinstance(error, SyntaxError) and error.filename in (path, None, "<string>"):
-        old = " (was it written for Python 2?)" if "print" in str(error.msg) else ""
-        return Broken(error.lineno, f"{type(error).__name__}: {error.msg}{old}")
+        text = f"{type(error).__name__}: {error.msg}"
+        return Broken(error.lineno, with_hint(text, syntax_hint(error, source)))
     line, reason = blame(error, path)
     if isinstance(error, ModuleMistake):
         return Broken(_line_of(source, error.attribute) or line, str(error))
@@ -180,7 +174,7 @@ def _missing_import(error: ImportError) -> str:
     name = error.name or ""
     if not isinstance(error, ModuleNotFoundError):
         return f"ImportError: {error}"
-    instead = _VANISHED.get(name.split(".")[0], "")
+    instead = oldimports.VANISHED.get(name.split(".")[0], "")
     return f"There is no module {name!r} to import here{'; ' + instead if instead else ''}."
 
 

@@ -31,6 +31,8 @@ DEFAULTS: Mapping[str, Any] = {
     "engines": [],
     "params": [],
     "direct": False,
+    "driven": False,
+    "check": False,
 }
 
 
@@ -114,6 +116,16 @@ class ModuleInfo:
         """It does everything itself in ``run()``: no steps, no engine, parameters by position."""
         return bool(self.description["direct"])
 
+    @property
+    def driven(self) -> bool:
+        """It is direct, and reaches hosts through stand-ins: with the job's engine, limits and cancel."""
+        return bool(self.description["driven"])
+
+    @property
+    def can_dry_run(self) -> bool:
+        """It can be run dry: change nothing, and say what it would change."""
+        return bool(self.description["check"])
+
     @cached_property
     def params(self) -> tuple[Param, ...]:
         """The declared parameters, rebuilt from their description."""
@@ -153,7 +165,18 @@ class ModuleInfo:
 
     def to_wire(self) -> dict[str, Any]:
         """One entry of ``modules.list``, without ``runnable``, which depends on who asks."""
-        names = ("repeat", "risk", "timeout", "most_hosts", "engines", "params", "direct", "doc")
+        names = (
+            "repeat",
+            "risk",
+            "timeout",
+            "most_hosts",
+            "engines",
+            "params",
+            "direct",
+            "driven",
+            "check",
+            "doc",
+        )
         return {
             "id": self.id,
             "title": self.title,

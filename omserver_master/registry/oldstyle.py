@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 from ..contract.hosts import Host, read_hosts
+from ..contract.work import Answer
+
+#: What the result of each host says where a module answered a text.
+ONE_MESSAGE = "The module answered one message for the whole run, not an answer for each host."
 
 Result = dict[str, Any]
 
+_NOT_NAMED = "The module's answer does not name this host."
+_NEVER_ASKED = "The module asked nothing of this host."
 #: What Salt puts in place of a return that was too large; it is not the output of any command.
 _TRIMMED = "VALUE_TRIMMED"
 _GROUPS = ({"contacted", "dark"}, {"success", "failed", "unreachable"})
@@ -31,24 +36,51 @@ def target_host(hosts: str, target_type: str) -> str:
     return ";".join(host.ip if target_type == "IP" else host.name for host in read)
 
 
-def public_lib() -> ModuleType:
-    """The stand-in for the original's ``Public_lib``."""
-    module = ModuleType("Public_lib", "What modules of 2014 import.")
-    vars(module).update(target_host=target_host, __all__=["target_host"])
-    return module
-
-
 def normalise(raw: object, hosts: Sequence[Host], cap: int) -> list[Result]:
     """One result for each of *hosts*, in their order, whatever *raw* is; texts hold at most *cap* bytes."""
     if isinstance(raw, str | bytes):
         message = _text(raw)
-        reason = "The module answered one message for the whole run, not an answer for each host."
+        reason = ONE_MESSAGE
         return [_result(host, "unknown", stdout=message, reason=reason, cap=cap) for host in hosts]
     if not isinstance(raw, Mapping):
         reason = f"The module answered {type(raw).__name__}, which is neither a dict nor text."
         return [_result(host, "unknown", reason=reason, cap=cap) for host in hosts]
     answers = _by_host(raw)
     return [_one(host, answers, cap) for host in hosts]
+
+
+def normalise_driven(
+    raw: object, hosts: Sequence[Host], cap: int, last: Mapping[str, Answer]
+) -> list[Result]:
+    """As `normalise`, for a module whose stand-ins asked the hosts: *last* is the last answer of each.
+
+    A host that was never asked has not been touched; a return code that the module does not tell is known.
+    """
+    results = []
+    for result in normalise(raw, hosts, cap):
+        answer = last.get(result["host"])
+        if answer is None and result["state"] == "unknown":
+            reason = result["reason"] if result["reason"] == ONE_MESSAGE else _NEVER_ASKED
+            result |= {"state": "not_started", "reason": reason}
+        elif answer is not None and answer.state == "done" and result["rc"] is None:
+            result |= _with_rc(result, answer)
+        results.append(result)
+    return results
+
+
+def _with_rc(result: Result, answer: Answer) -> Result:
+    """What the host itself said about how its last command ended."""
+    told = result["reason"] not in (ONE_MESSAGE, _NOT_NAMED)
+    if not told or result["state"] not in ("ok", "unreachable", "failed"):
+        return {"rc": answer.rc}
+    if answer.rc == 0 and result["state"] != "failed":
+        return {"rc": 0, "state": "ok", "reason": ""}
+    reason = (
+        result["reason"]
+        if result["state"] == "failed"
+        else _why(answer.rc, answer.errors or result["stdout"])
+    )
+    return {"rc": answer.rc, "state": "failed", "reason": reason}
 
 
 def _by_host(raw: Mapping[Any, Any]) -> dict[str, Result]:
@@ -70,7 +102,7 @@ def _one(host: Host, answers: Mapping[str, Result], cap: int) -> Result:
     for key in (host.name.lower(), host.ip.lower()):
         if key and key in answers:
             return _result(host, **answers[key], cap=cap)
-    return _result(host, "unknown", reason="The module's answer does not name this host.", cap=cap)
+    return _result(host, "unknown", reason=_NOT_NAMED, cap=cap)
 
 
 def _read(group: str, value: Any) -> Result:

@@ -6,7 +6,8 @@
             for message in child.receive(timeout=10):
                 ...
 
-Nobody waits for somebody else's child: *size* is how many are kept ready, not how many there may be.
+Nobody waits for somebody else's child: *size* is how many are kept ready, not how many there may be. After
+many were at work at once, as many are kept for a while.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import atexit
 import base64
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,8 @@ from .process import Child, ChildLimits, Message
 
 #: Seconds until a process is tried again that could not be started.
 _RETRY = 1.0
+#: Seconds for which as many are kept as were at work at once: to start one costs more than a small job.
+_REMEMBERED = 60.0
 
 __all__ = ["Child", "ChildLimits", "ChildPool", "Message"]
 
@@ -38,6 +42,8 @@ class ChildPool:
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._wanted = 0
+        #: How many were at work at once, and when that was.
+        self._most, self._most_at = 0, 0.0
         self._failure = ""
         self._closed = False
         # Children die with the thread that started them, so one thread starts all and lives as long as we do.
@@ -117,6 +123,8 @@ class ChildPool:
             child = self._idle.pop(0)  # the one that had most time to start
             if child.alive:
                 self._busy.add(child)
+                if len(self._busy) >= self._recently_busy():
+                    self._most, self._most_at = len(self._busy), time.monotonic()
                 return child
             child.kill()
 
@@ -129,10 +137,14 @@ class ChildPool:
 
     def _keep_idle(self, child: Child) -> bool:
         with self._change:
-            keep = not self._closed and len(self._idle) <= max(self._size, self._wanted)
+            enough = max(self._size, self._wanted, self._recently_busy() - 1)
+            keep = not self._closed and len(self._idle) <= enough
             if keep:
                 self._idle.append(child)
             return keep
+
+    def _recently_busy(self) -> int:
+        return self._most if time.monotonic() - self._most_at < _REMEMBERED else 0
 
     def _keep(self) -> None:
         """Start a child whenever fewer are ready than are kept or wanted."""

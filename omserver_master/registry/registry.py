@@ -15,12 +15,14 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
 from omserver_client.errors import UnknownModule
 
+from . import variants
 from .descriptions import Descriptions, within
 from .moduleinfo import DEFAULTS, Broken, ModuleInfo
 from .pool import ChildPool, Message
@@ -43,11 +45,12 @@ _NOT_YET: Message = {
 
 
 class _Look(NamedTuple):
-    """A module whose description is there or on its way."""
+    """A module whose description is there or on its way; where it has a file for each engine, *parts*."""
 
     id: str
     source: bytes
     message: Future[Message]
+    parts: dict[str, _Look] | None = None
 
 
 def _settled(message: Message) -> Future[Message]:
@@ -77,8 +80,9 @@ class Registry:
 
         One that could not be described by then is broken for now, and says so.
         """
-        names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
-        ids = (match[1] for match in map(_FILE.fullmatch, names) if match)
+        folders = [self._folder, *(self._folder / name for name in variants.FOLDERS)]
+        names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        ids = {match[1] for match in map(_FILE.fullmatch, names) if match}
         begun = []
         for moduleid in sorted(ids, key=int):
             with contextlib.suppress(UnknownModule):  # removed while we looked
@@ -90,30 +94,61 @@ class Registry:
         if not isinstance(moduleid, str) or not _ID.fullmatch(moduleid):
             raise _unknown(moduleid)
         try:
-            source = self._read(f"Mid_{moduleid}.py")
+            return self._begin_file(moduleid, "")
+        except OSError:
+            parts = dict(self._begin_parts(moduleid))
+        if not parts:
+            raise _unknown(moduleid)
+        return _Look(moduleid, b"", _settled(_NOT_YET), parts)
+
+    def _begin_parts(self, moduleid: str) -> Iterator[tuple[str, _Look]]:
+        for folder in variants.FOLDERS:
+            with contextlib.suppress(OSError):
+                yield folder, self._begin_file(moduleid, folder)
+
+    def _begin_file(self, moduleid: str, folder: str) -> _Look:
+        path = self._folder / folder / f"Mid_{moduleid}.py"
+        try:
+            source = self._read(path)
         except _Unreadable as unreadable:
             return _Look(moduleid, b"", _settled({"say": "broken", "line": None, "reason": str(unreadable)}))
-        except OSError:
-            raise _unknown(moduleid) from None
-        key = moduleid, hashlib.sha256(source).hexdigest()
-        path = self._folder / f"Mid_{moduleid}.py"
+        key = f"{folder}/{moduleid}", hashlib.sha256(source).hexdigest()
         return _Look(moduleid, source, self._known.begin(key, lambda: self._pool.describe(path, source)))
 
     def _finish(self, look: _Look, seconds: float) -> ModuleInfo:
+        if look.parts:
+            return self._finish_parts(look.id, look.parts, seconds)
         message = within(look.message, seconds) or _NOT_YET
         if message["say"] == "described":
             return self._info(look.id, look.source, message, None)
         return self._info(look.id, look.source, {}, Broken(message["line"], message["reason"]))
 
-    def _read(self, name: str) -> bytes:
-        """The bytes of a regular file in the folder.
+    def _finish_parts(self, moduleid: str, parts: dict[str, _Look], seconds: float) -> ModuleInfo:
+        """One module of the files in the engines' folders; a broken one breaks it, and is named."""
+        end = time.monotonic() + seconds
+        found = {
+            folder: within(look.message, end - time.monotonic()) or _NOT_YET for folder, look in parts.items()
+        }
+        sources = {folder: look.source for folder, look in parts.items()}
+        for folder, message in found.items():
+            if message["say"] != "described":
+                broken = Broken(message["line"], f"in the folder {folder}: {message['reason']}")
+                return self._info(moduleid, next(iter(sources.values())), {}, broken)
+        try:
+            source, whole = variants.bundle(sources), variants.merged(found)
+        except (UnicodeDecodeError, variants.Different) as error:
+            return self._info(moduleid, next(iter(sources.values())), {}, Broken(None, str(error)))
+        return self._info(moduleid, source, whole, None)
+
+    def _read(self, path: Path) -> bytes:
+        """The bytes of a regular file.
 
         Raises:
             OSError: there is none.
             _Unreadable: there is one, and it is not to be read.
         """
         try:
-            fd = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise _Unreadable("It is not a regular file; links are not followed.") from None

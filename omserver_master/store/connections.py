@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import BadRequest
 
@@ -13,6 +15,10 @@ from . import clock
 from .jobs import parts
 from .names import check_name
 from .schema import connections, host_connections
+from .sitekey import SiteKey
+
+#: Letters that mean something in a command line or an address where connections are named.
+RESERVED = "/,="
 
 
 def add_connection(conn: Connection, name: str, kind: str, settings: Mapping[str, Any]) -> int:
@@ -21,7 +27,7 @@ def add_connection(conn: Connection, name: str, kind: str, settings: Mapping[str
     Raises:
         BadRequest: the name is taken or not acceptable.
     """
-    check_name(name, "connection")
+    check_name(name, "connection", refused=RESERVED)
     if connection_by_name(conn, name) is not None:
         raise BadRequest(f"There is a connection {name!r} already.", field="connection")
     row = {"name": name, "kind": kind, "settings": dict(settings)}
@@ -46,6 +52,57 @@ def set_settings(conn: Connection, connection_id: int, settings: Mapping[str, An
     conn.execute(update(connections).where(this).values(settings=dict(settings)))
 
 
+def set_secrets(conn: Connection, site_key: SiteKey, connection_id: int, secrets: Mapping[str, Any]) -> None:
+    """Replace a connection's secret settings; they are stored encrypted."""
+    sealed = site_key.seal_connection(json.dumps(dict(secrets)).encode(), connection_id) if secrets else None
+    conn.execute(update(connections).where(connections.c.id == connection_id).values(secrets=sealed))
+
+
+def secrets_of(site_key: SiteKey, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The secret settings of a connection's *row*, in clear.
+
+    Raises:
+        SiteKeyError: they were sealed under another site key.
+    """
+    if not row["secrets"]:
+        return {}
+    return dict(json.loads(site_key.open_connection(row["secrets"], row["id"])))
+
+
+def full_settings(site_key: SiteKey, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """All settings of a connection's *row* as its engine needs them, the secret ones in clear.
+
+    Raises:
+        SiteKeyError: they were sealed under another site key.
+    """
+    return {**row["settings"], **secrets_of(site_key, row)}
+
+
+def set_enabled(conn: Connection, connection_id: int, enabled: bool) -> None:
+    """Turn a connection on or off: nothing is sent over one that is off."""
+    this = update(connections).where(connections.c.id == connection_id)
+    conn.execute(this.values(enabled=enabled, state="unknown", reason="", since=None))
+
+
+def rename(conn: Connection, connection_id: int, name: str) -> None:
+    """Give a connection another name; what ran over it keeps the one of then.
+
+    Raises:
+        BadRequest: the name is taken or not acceptable.
+    """
+    check_name(name, "connection", refused=RESERVED)
+    other = connection_by_name(conn, name)
+    if other is not None and other["id"] != connection_id:
+        raise BadRequest(f"There is a connection {name!r} already.", field="connection")
+    conn.execute(update(connections).where(connections.c.id == connection_id).values(name=name))
+
+
+def host_counts(conn: Connection) -> dict[int, int]:
+    """How many hosts use each connection that has any, by its id."""
+    query = select(host_connections.c.connection_id, func.count()).group_by(host_connections.c.connection_id)
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
 def hosts_over(conn: Connection, connection_id: int) -> int:
     """How many hosts are reached over a connection."""
     mine = host_connections.c.connection_id == connection_id
@@ -59,8 +116,43 @@ def remove_connection(conn: Connection, connection_id: int) -> None:
 
 def replace_routes(conn: Connection, host_id: int, connection_id: int, remote_id: str) -> None:
     """Let a host be reached over this connection only."""
+    set_routes(conn, host_id, [(connection_id, remote_id)])
+    check_remote_ids(conn, [connection_id])
+
+
+def set_routes(conn: Connection, host_id: int, ways: Sequence[tuple[int, str]]) -> None:
+    """Let a host be reached over these connections, each with the host's id there, in this order.
+
+    Follow up with `check_remote_ids` when all is set.
+
+    Raises:
+        BadRequest: another host has such an id on that connection.
+    """
     conn.execute(delete(host_connections).where(host_connections.c.host_id == host_id))
-    link_host(conn, host_id, connection_id, remote_id)
+    for position, (connection_id, remote_id) in enumerate(ways):
+        try:
+            link_host(conn, host_id, connection_id, remote_id, position)
+        except IntegrityError as error:
+            raise _taken(remote_id) from error
+
+
+def check_remote_ids(conn: Connection, connection_ids: Collection[int]) -> None:
+    """Refuse two hosts whose ids on one of these connections differ in upper and lower case only.
+
+    Raises:
+        BadRequest: there are such.
+    """
+    table = host_connections.c
+    same = table.connection_id, func.lower(table.remote_id)
+    query = select(func.min(table.remote_id)).where(table.connection_id.in_(connection_ids)).group_by(*same)
+    found = conn.execute(query.having(func.count() > 1).limit(1)).scalar()
+    if found is not None:
+        raise _taken(found)
+
+
+def _taken(remote_id: str) -> BadRequest:
+    text = f"Another host is known as {remote_id!r} on that connection (upper and lower case count as one)."
+    return BadRequest(text, field="remote_id")
 
 
 def note_state(conn: Connection, connection_id: int, state: str, reason: str = "") -> None:
@@ -79,12 +171,17 @@ def link_host(conn: Connection, host_id: int, connection_id: int, remote_id: str
 def routes(conn: Connection, host_ids: Sequence[int]) -> dict[int, list[RowMapping]]:
     """The ways to each host in order: ``connection_id``, ``name``, ``kind``, ``remote_id``, ``enabled``.
 
+    The connection's ``state`` and ``reason`` are there, too.
+
     A host without any has an empty list.
     """
     found: dict[int, list[RowMapping]] = {host_id: [] for host_id in host_ids}
     for part in parts(host_ids):
         query = (
-            select(host_connections, connections.c.name, connections.c.kind, connections.c.enabled)
+            select(
+                host_connections,
+                *(connections.c[name] for name in ("name", "kind", "enabled", "state", "reason")),
+            )
             .join_from(host_connections, connections)
             .where(host_connections.c.host_id.in_(part))
             .order_by(host_connections.c.host_id, host_connections.c.position)

@@ -80,11 +80,13 @@ def list_hosts(
     categ_id: int | None = None,
     app_id: int | None = None,
     search: str = "",
+    connection: str | None = None,
     limit: int = 200,
     offset: int = 0,
     scope: Scope = None,
 ) -> tuple[list[RowMapping], int]:
-    """Hosts by name, and how many there are in all; *search* looks into names and addresses.
+    """Hosts by name, and how many there are in all; *search* looks into names and addresses,
+    *connection* is the name of one of their ways.
 
     A row has the names of the wire: id, name, wip, lip, os, app_id, app, categ_id, categ, state, connection
     (its first one's name), last_seen.
@@ -96,6 +98,8 @@ def list_hosts(
         wanted.append(server_list.c.server_app_id == app_id)
     if search:
         wanted.append(_holds(search))
+    if connection is not None:
+        wanted.append(server_list.c.ID.in_(_over(connection)))
     page = _hosts().where(*wanted).order_by(server_list.c.name_key).limit(limit).offset(offset)
     number = select(func.count()).select_from(_JOINED).where(*wanted)
     return list(conn.execute(page).mappings()), conn.execute(number).scalar_one()
@@ -177,6 +181,11 @@ def _hosts() -> Select[Any]:
 
 def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
     return [] if scope is None else [server_list.c.ID.in_(scope)]
+
+
+def _over(connection: str) -> Select[Any]:
+    joined = host_connections.join(connections)
+    return select(host_connections.c.host_id).select_from(joined).where(connections.c.name == connection)
 
 
 def _holds(search: str) -> ColumnElement[bool]:

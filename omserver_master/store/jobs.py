@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    bindparam,
     exists,
     func,
     insert,
@@ -26,6 +27,9 @@ from .schema import client_keys, host_results, jobs
 Scope = Select[Any] | None
 
 _ROWS_AT_ONCE = 500
+#: Made once: whoever waits for a job asks this again and again.
+_EVENT_OF = select(jobs.c.event).where(jobs.c.id == bindparam("job"))
+_CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked).where(jobs.c.id == bindparam("job"))
 
 
 def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> int:
@@ -90,6 +94,18 @@ def list_jobs(
     return list(conn.execute(query).mappings())
 
 
+def event_of(conn: Connection, job_id: int) -> int | None:
+    """The number of the job's latest event; None if there is no such job."""
+    found: int | None = conn.execute(_EVENT_OF, {"job": job_id}).scalar()
+    return found
+
+
+def claim_of(conn: Connection, job_id: int) -> tuple[int, bool] | None:
+    """The number of the job's latest claim, and whether it is to be cancelled; None: no such job."""
+    row = conn.execute(_CLAIM_OF, {"job": job_id}).first()
+    return None if row is None else (row.attempt, bool(row.cancel_asked))
+
+
 def set_state(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:
     """Say where an unfinished job stands and, in one line, what it waits for.
 
@@ -115,15 +131,6 @@ def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: 
         LeaseLost: another worker has the job, or it is finished.
     """
     fence(conn, job_id, attempt, state=state, reason=reason, finished=clock.now(conn), lease_until=None)
-
-
-def requeue(conn: Connection, job_id: int, attempt: int, reason: str) -> None:
-    """Put the job back into the queue, free for any worker; nothing of it was sent.
-
-    Raises:
-        LeaseLost: another worker has the job, or it is finished.
-    """
-    fence(conn, job_id, attempt, state="queued", worker=None, lease_until=None, reason=reason)
 
 
 def overdue_jobs(conn: Connection) -> list[RowMapping]:

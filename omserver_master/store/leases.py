@@ -87,13 +87,6 @@ def give_up_leases(conn: Connection, worker: str) -> int:
     return conn.execute(update(jobs).where(*held).values(lease_until=clock.now(conn) - 1)).rowcount
 
 
-def expired_leases(conn: Connection) -> list[RowMapping]:
-    """Unfinished jobs whose worker has not renewed its lease in time, oldest first."""
-    late = jobs.c.lease_until < clock.now(conn)
-    query = select(jobs).where(jobs.c.finished.is_(None), jobs.c.worker.is_not(None), late)
-    return list(conn.execute(query.order_by(jobs.c.id)).mappings())
-
-
 def fence(
     conn: Connection, job_id: int, attempt: int, *, even_finished: bool = False, **changes: object
 ) -> int:

@@ -13,12 +13,13 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, RowMapping, Update, bindparam, func, or_, select, update
 
 from ..jobs.states import OPEN_HOST
-from . import clock
+from . import clock, steps
 from .clock import utc_now
 from .jobs import Scope, parts
 from .leases import fence
 from .outputs import SealedOutput, put_sealed
 from .schema import host_results, jobs
+from .steps import StepDone
 
 #: Ends that a late answer may still put right.
 UNCERTAIN: Final = frozenset({"unknown", "timed_out", "unreachable"})
@@ -48,29 +49,51 @@ def mark_dispatched(
     connection: str,
     attempt: int,
     remote_ids: Mapping[int, str] | None = None,
+    passed_over: Mapping[int, str] | None = None,
+    work: str = "",
+    step: Mapping[int, int] | None = None,
+    done: Sequence[StepDone] = (),
+    lease: float = 0,
 ) -> None:
     """Write down, before anything is sent, that *host_ids* get their work over *connection* under *handle*.
 
-    The job is running from then on.
+    The job is running from then on. *passed_over* says, for hosts not on their first way, why not. *work* is
+    the hash of what is asked, *step* the number of each host's step (1 if not said), *done* what the steps
+    before were answered. With *lease*, the claim is good for so many seconds from now.
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
     """
-    event = fence(conn, job_id, attempt, started=func.coalesce(jobs.c.started, utc_now()), reason="")
+    renewed: dict[str, Any] = {"lease_until": clock.now(conn) + lease} if lease else {}
+    begun = func.coalesce(jobs.c.started, utc_now())
+    event = fence(conn, job_id, attempt, started=begun, reason="", **renewed)
+    steps.record(conn, job_id, done)
     conn.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued").values(state="running"))
-    sent = {"state": "dispatched", "handle": handle, "connection": connection, "reason": "", "event": event}
+    sent = {"state": "dispatched", "handle": handle, "connection": connection, "work": work, "event": event}
     not_ended = or_(host_results.c.state == "pending", host_results.c.state == "dispatched")
     change = (
         _this_row()
         .where(not_ended)
         .values(
-            **sent, started=func.coalesce(host_results.c.started, utc_now()), remote_id=bindparam("remote")
+            **sent,
+            reason="",
+            started=func.coalesce(host_results.c.started, utc_now()),
+            remote_id=bindparam("remote"),
+            passed_over=bindparam("passed"),
+            step=bindparam("number"),
         )
     )
-    known = remote_ids or {}
+    known, passed, number = remote_ids or {}, passed_over or {}, step or {}
+
+    def own(id_: int) -> dict[str, Any]:
+        return {
+            "remote": known.get(id_, ""),
+            "passed": _short(passed.get(id_, "")),
+            "number": number.get(id_, 1),
+        }
+
     for part in parts(host_ids):
-        keys = [{"job": job_id, "host_key": id_, "remote": known.get(id_, "")} for id_ in part]
-        conn.execute(change, keys)
+        conn.execute(change, [{"job": job_id, "host_key": id_, **own(id_)} for id_ in part])
 
 
 def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attempt: int) -> None:
@@ -209,6 +232,11 @@ def _this_row() -> Update:
     return update(host_results).where(
         host_results.c.job_id == bindparam("job"), host_results.c.host_id == bindparam("host_key")
     )
+
+
+def _short(text: str) -> str:
+    """*text* as it fits into a name's column."""
+    return text if len(text) <= 255 else text[:254] + "…"
 
 
 def _columns(end: HostResult, event: int, now: float, late: bool) -> dict[str, Any]:

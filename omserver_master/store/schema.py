@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -173,6 +174,7 @@ connections = Table(
     Column("name", NAME, nullable=False, unique=True),
     Column("kind", WORD, nullable=False),
     Column("settings", Json, nullable=False, default=dict),
+    Column("secrets", LongBytes),
     Column("enabled", Boolean, nullable=False, default=True),
     Column("state", WORD, nullable=False, default="unknown"),
     Column("reason", Prose, nullable=False, default=""),
@@ -222,6 +224,8 @@ jobs = Table(
     Column("reason", Prose, nullable=False, default=""),
     Column("repeat", WORD, nullable=False),
     Column("direct", Boolean, nullable=False, default=False),
+    Column("dry_run", Boolean, nullable=False, default=False),
+    Column("engines", Json),
     Column("timeout", Integer, nullable=False),
     Column("start_before", UtcTime, nullable=False),
     Column("created", UtcTime, nullable=False),
@@ -257,6 +261,7 @@ host_results = Table(
     Column("host", NAME, nullable=False),
     Column("ip", Word(45), nullable=False, default=""),
     Column("connection", NAME, nullable=False, default=""),
+    Column("passed_over", NAME, nullable=False, default=""),
     Column("remote_id", NAME, nullable=False, default=""),
     Column("handle", NAME, nullable=False, default=""),
     Column("state", WORD, nullable=False, default="pending"),
@@ -272,8 +277,31 @@ host_results = Table(
     Column("stderr_cut", Id, nullable=False, default=0),
     Column("first_line", Prose, nullable=False, default=""),
     Column("late", Boolean, nullable=False, default=False),
+    #: The step that the other columns are about, from 1, and what was asked for in it, as a hash.
+    Column("step", Integer, nullable=False, default=0),
+    Column("work", HASH, nullable=False, default=""),
     Column("event", Integer, nullable=False, default=0),
     Index(None, "job_id", "event"),
+    **TABLE_OPTIONS,
+)
+
+#: The steps of a host before its last one: what was answered, so that a module can be replayed after a crash.
+steps = Table(
+    "steps",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("host_id", ForeignKey("server_list.ID"), primary_key=True, index=True),
+    Column("step", Integer, primary_key=True),
+    Column("work", HASH, nullable=False),
+    Column("connection", NAME, nullable=False),
+    Column("handle", NAME, nullable=False),
+    Column("rc", Integer),
+    Column("stdout_id", ForeignKey("outputs.id")),
+    Column("stderr_id", ForeignKey("outputs.id")),
+    Column("stdout_cut", Id, nullable=False),
+    Column("stderr_cut", Id, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("finished", UtcTime, nullable=False),
     **TABLE_OPTIONS,
 )
 

@@ -1,7 +1,7 @@
 """The site data key: one file of mode 0600, from which each use derives a key of its own.
 
-Losing the file means losing all outputs and client keys in the database; it belongs into a backup, apart from
-that of the database.
+Losing the file means losing all outputs, client keys and secret settings of connections in the database; it
+belongs into a backup, apart from that of the database.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class SiteKey:
     _outputs: AESGCM = field(repr=False)
     _digests: bytes = field(repr=False)
     _client_keys: AESGCM = field(repr=False)
+    _connections: AESGCM = field(repr=False)
 
     @classmethod
     def of(cls, secret: bytes) -> SiteKey:
@@ -43,6 +44,7 @@ class SiteKey:
             AESGCM(_derived(secret, b"outputs")),
             _derived(secret, b"output digests"),
             AESGCM(_derived(secret, b"client keys")),
+            AESGCM(_derived(secret, b"connections")),
         )
 
     def digest(self, text: bytes) -> str:
@@ -72,6 +74,18 @@ class SiteKey:
             SiteKeyError: it was sealed under another site key, or changed since.
         """
         return _open(self._client_keys, body, b"client_keys|" + kid.encode())
+
+    def seal_connection(self, text: bytes, connection_id: int) -> bytes:
+        """Encrypt the secret settings of a connection."""
+        return _seal(self._connections, text, f"connections|{connection_id}".encode())
+
+    def open_connection(self, body: bytes, connection_id: int) -> bytes:
+        """Undo `seal_connection`.
+
+        Raises:
+            SiteKeyError: it was sealed under another site key, or changed since.
+        """
+        return _open(self._connections, body, f"connections|{connection_id}".encode())
 
 
 def make_site_key(path: Path) -> SiteKey:

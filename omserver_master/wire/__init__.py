@@ -6,9 +6,10 @@ with HardenedServer("127.0.0.1", 11511, Doors(dispatch, check_login, audit_refus
 
 from __future__ import annotations
 
+from .bridge import Bridge
+from .doors import Doors
 from .gate import Caps
 from .server import CannotListen, HardenedServer, Limits
-from .service import Doors
 from .session import KeyRing
 
-__all__ = ["CannotListen", "Caps", "Doors", "HardenedServer", "KeyRing", "Limits"]
+__all__ = ["Bridge", "CannotListen", "Caps", "Doors", "HardenedServer", "KeyRing", "Limits"]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rpyc.core import consts
+from rpyc.core import brine, consts
 from rpyc.core.protocol import Connection
 
 from omserver_client.frames import Broken, LimitedChannel, load
@@ -99,8 +99,21 @@ class MasterConnection(Connection):  # type: ignore[misc]  # rpyc has no types
             consts.HANDLE_DEL: cls._handle_del,
         }
 
+    def serve_all(self) -> None:
+        """Answer the client until the connection ends. RPyC's own is made for many threads; here is one."""
+        try:
+            while not self._closed:
+                if self._channel.poll(None):
+                    self._dispatch(self._channel.recv())
+        except EOFError:
+            pass
+        finally:
+            self.close()
+
+    def _send(self, msg: int, seq: Any, args: Any) -> None:
+        self._channel.send(bytes((msg,)) + brine.dump((seq, args)))
+
     def _dispatch(self, data: bytes) -> None:
-        self._recvlock.release()
         self._channel.stream.until = self._patience
         if data[0] != consts.MSG_REQUEST:
             raise Broken("The peer sent an answer to a question that nobody asked.")
@@ -135,15 +148,13 @@ class MasterConnection(Connection):  # type: ignore[misc]  # rpyc has no types
         return consts.LABEL_VALUE, value
 
     def _unbox(self, package: Any) -> Any:
-        match package:
-            case (consts.LABEL_VALUE, value):
-                return value
-            case (consts.LABEL_TUPLE, tuple(items)):
-                return tuple(self._unbox(item) for item in items)
-            case (consts.LABEL_LOCAL_REF, (str(), int(), int()) as reference) if (
-                reference in self._references
-            ):
-                return self._references[reference]
+        label, value = package if type(package) is tuple and len(package) == 2 else (None, None)
+        if label == consts.LABEL_VALUE:
+            return value
+        if label == consts.LABEL_TUPLE and type(value) is tuple:
+            return tuple([self._unbox(item) for item in value])
+        if label == consts.LABEL_LOCAL_REF and value in self._references:
+            return self._references[value]
         raise Objection("Only values are accepted here, no objects.")
 
     def _handle_ping(self, value: Any = None, *_: Any) -> Any:

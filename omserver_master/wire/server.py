@@ -17,11 +17,14 @@ from typing import Self
 from rpyc.utils.server import ThreadedServer
 
 from omserver_client.errors import OMServerError
-from omserver_client.frames import MAX_FRAME, DeadlineStream, LimitedChannel
+from omserver_client.frames import MAX_FRAME, DeadlineStream
 
+from .bridge import Bridge, ClearService, OldClient, begins_in_clear
+from .doors import Doors
 from .gate import Caps, Gate, Place
 from .refusals import AUDITED, Refusals
-from .service import Doors, MasterService
+from .rpyc3 import FIRST_BYTE, FirstFrame, Responder
+from .service import MasterService
 from .session import KeyRing, Session
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ class Limits:
 class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
     """The master's RPyC server on *host*:*port* (0: any free one, see ``port``), over TLS if *tls* is given.
 
-    *audited* is how many refused messages of one address are audited per minute.
+    *audited* is how many refused messages of one address are audited per minute. *bridge* serves programs of
+    2014 from the addresses that it lists; they may speak in clear where everybody else has to speak TLS.
 
         with HardenedServer("127.0.0.1", 11511, doors, ring) as server:
             ...
@@ -80,12 +84,14 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         audited: int = AUDITED,
+        bridge: Bridge | None = None,
     ) -> None:
         self._doors = doors
         self._refusals = Refusals(doors.audit_refusal, audited)
         self._ring = ring
         self._limits = limits or Limits()
         self._tls = tls
+        self._bridge = bridge
         self._guests: dict[threading.Thread, socket.socket] = {}
         self._acceptor: threading.Thread | None = None
         self.gate = Gate(caps or Caps())
@@ -178,20 +184,30 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
         begun = time.monotonic()
         limits = self._limits
         sock.settimeout(limits.handshake)
-        if self._tls:
+        bridge = self._bridge if self._bridge and self._bridge.serves(place.address) else None
+        old_in_clear = bridge is not None and self._tls is not None and begins_in_clear(sock)
+        if self._tls and not old_in_clear:
             sock = self._guests[threading.current_thread()] = self._tls.wrap_socket(sock, server_side=True)
         stream = DeadlineStream(sock, limits.frame, limits.idle)
         stream.until = begun + limits.handshake
-        service = MasterService(
+        channel = FirstFrame(stream, limits.max_frame_unproved)
+        old = OldClient(bridge, self._doors, place, self._refusals, limits.max_frame) if bridge else None
+        if bridge and old and channel.peek()[0] == FIRST_BYTE:
+            Responder(channel, old, bridge, begun + limits.unproved).serve()
+            return
+        service = ClearService(old) if old and old_in_clear else self._service(place, old)
+        service._connect(channel, {"unproved_until": begun + limits.unproved}).serve_all()
+
+    def _service(self, place: Place, old: OldClient | None) -> MasterService:
+        return MasterService(
             self._doors,
-            Session(self._ring, limits.max_frame),
+            Session(self._ring, self._limits.max_frame),
             place,
             self._refusals,
             private=self._tls is not None or _is_loopback(place.address),
-            max_frame=limits.max_frame,
+            max_frame=self._limits.max_frame,
+            old=old,
         )
-        channel = LimitedChannel(stream, limits.max_frame_unproved)
-        service._connect(channel, {"unproved_until": begun + limits.unproved}).serve_all()
 
     def _end(self, thread: threading.Thread, place: Place) -> None:
         sock = self._guests.pop(thread)

@@ -9,32 +9,17 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import rpyc
 
 from omserver_client.envelope import OVERHEAD, REFUSAL
-from omserver_client.errors import (
-    BadRequest,
-    InternalError,
-    LoginFailed,
-    LoginRequired,
-    ProtocolError,
-    Refused,
-    TooMany,
-    UnknownModule,
-)
-from omserver_client.messages import (
-    INVALID_LOGIN,
-    VERIFY_FAILED,
-    Reply,
-    Request,
-    TaskRequest,
-    module_missing_text,
-)
+from omserver_client.errors import BadRequest, InternalError, ProtocolError, Refused, TooMany
+from omserver_client.messages import VERIFY_FAILED, Reply, Request, TaskRequest
 
 from ..caller import Caller
+from .bridge import OldClient, text_of_2014
 from .connection import MasterConnection, Name, Objection
+from .doors import LONGEST_USER, Doors
 from .gate import Place
 from .refusals import Refusals
 from .session import Opened, Session, Unopened
@@ -43,24 +28,15 @@ log = logging.getLogger(__name__)
 
 #: What a frame holds besides the sealed bytes, at most.
 FRAME_EXTRA = 256
-#: What is kept of a name that somebody tried to log in with.
-LONGEST_USER = 255
-
-
-@dataclass(frozen=True)
-class Doors:
-    """What the wire needs of the rest of the master."""
-
-    #: Answers a request. A `Refused` becomes its reply; any other exception an ``internal`` one.
-    dispatch: Callable[[Request, Caller], Reply]
-    #: Whether this user (name, password, address) may log in. A `Refused` counts as no.
-    check_login: Callable[[str, str, str], bool]
-    #: Told (address, kid, reason) of messages that could not be opened; see `Refusals` for how many.
-    audit_refusal: Callable[[str, str, str], None]
 
 
 class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
-    """The root that one client sees. *private* says that nobody else can read this connection."""
+    """The root that one client sees.
+
+    Args:
+        private: nobody else can read this connection.
+        old: answers tokens of 2014, where they are served.
+    """
 
     _protocol = MasterConnection
 
@@ -73,7 +49,9 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
         *,
         private: bool,
         max_frame: int,
+        old: OldClient | None = None,
     ) -> None:
+        self._old = old
         self._doors = doors
         self._refusals = refusals
         self._session = session
@@ -92,6 +70,8 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
     def on_connect(self, conn: MasterConnection) -> None:
         """Keep the connection, to trust it or to end it."""
         self._connection = conn
+        if self._old is not None:
+            self._old.line = conn
 
     def _login(self, user: str, password: str) -> None:
         """Mark this connection as *user*'s, or as one whose login failed; answer nothing either way."""
@@ -113,6 +93,9 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
             message = base64.b64decode(sealed, validate=True)
         except (binascii.Error, ValueError):
             message = b""
+        if self._old is not None and not self._session.knows(message):
+            self._old.user, self._old.login_failed = self._user, self._login_failed
+            return self._old.runcommands(sealed)
         answer = self._exchange(message, self._answer_task, self._max_frame * 3 // 4)
         return base64.b64encode(answer).decode()
 
@@ -156,7 +139,7 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
             self._check_expiry(request, opened)
             return VERIFY_FAILED.encode()
         reply = self._dispatched(request, opened)
-        text = _text_of_2014(reply, str(request.args["module"]))
+        text = text_of_2014(reply, str(request.args["module"]))
         return text.encode() if text else reply.to_json()
 
     def _dispatched(self, request: Request, opened: Opened) -> Reply:
@@ -180,16 +163,6 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
         except Refused as refused:
             log.info("login refused from %s: %s", self._place.address, refused)
             return False
-
-
-def _text_of_2014(reply: Reply, module: str) -> str:
-    code = (reply.error or {}).get("code")
-    texts = {
-        LoginRequired.code: INVALID_LOGIN,
-        LoginFailed.code: VERIFY_FAILED,
-        UnknownModule.code: module_missing_text(module),
-    }
-    return texts.get(str(code), "")
 
 
 def _too_large(plaintext: bytes, most: int) -> bytes:

@@ -65,6 +65,13 @@ class Session:
         fields = {"v": 1, "challenge": challenge, "now": self.now(), "max_frame": self._max_frame}
         return json.dumps(fields).encode()
 
+    def knows(self, sealed: bytes) -> bool:
+        """Whether *sealed* names a key of this master. That it was sealed with it, only `open` can tell."""
+        try:
+            return self._ring.lookup(read_header(sealed).kid) is not None
+        except SealRefused:
+            return False
+
     def open(self, sealed: bytes) -> Opened:
         """Open a message of the client.
 

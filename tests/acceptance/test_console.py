@@ -95,6 +95,11 @@ PAGES = [
     "/audit",
     "/people",
     "/connections",
+    "/connections/salt",
+    "/add-connection?kind=salt",
+    "/add-host",
+    "/change-hosts?host=web-01",
+    "/import",
     "/settings",
     "/nothing",
 ]

@@ -1,1 +1,1 @@
-"""Real Salt minions for tests, each with its own files, network and processes."""
+"""Real hosts for tests, each with its own files, network and processes: Salt minions, and ssh servers."""

@@ -1,4 +1,7 @@
-"""The fixture ``fleet``: one for all tests of a run; a test that stops a part of it starts it again."""
+"""The fixtures ``fleet`` and ``sshhosts``: one each for all tests of a run.
+
+A test that stops a part of them starts it again.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,36 @@ from collections.abc import Iterator
 
 import pytest
 
-from .fleet import SaltFleet, why_not
+from . import fleet as salt_fleet
+from . import sshhosts as ssh_hosts
+from .fleet import SaltFleet
+from .sshhosts import SshHosts
 
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[SaltFleet]:
     """A Salt master and three minions, each a host of its own; see `SaltFleet`."""
-    reason = why_not()
+    _skip_for(salt_fleet.why_not())
+    made = SaltFleet()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def sshhosts() -> Iterator[SshHosts]:
+    """Five hosts with an OpenSSH server each, one of them behind another; see `SshHosts`."""
+    _skip_for(ssh_hosts.why_not())
+    made = SshHosts()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def _skip_for(reason: str) -> None:
     if reason:
         pytest.skip(reason)
-    salt_fleet = SaltFleet()
-    try:
-        salt_fleet.start()
-        yield salt_fleet
-    finally:
-        salt_fleet.stop()

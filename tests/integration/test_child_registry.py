@@ -129,8 +129,23 @@ BROKEN = [
     ("Modulehandle = 5\n", None, "no class Modulehandle"),
     ("\nclass Modulehandle:\n    pass\n", 2, "no method run"),
     ("\n\nimport nothing_like_this\n", 3, "no module 'nothing_like_this'"),
-    ("\nimport salt.client\n", 2, "no module 'salt'"),
-    ("from Public_lib import *\nfrom ansible.runner import Runner\n", 2, "the engine is chosen"),
+    ("\nimport salt.config\n", 2, "no module 'salt.config' to import here; of Salt there is salt.client"),
+    ("from Public_lib import *\nfrom ansible.inventory import Inventory\n", 2, "the engine is chosen"),
+    (f"import salt.client\n{GOOD}", 1, "A module with steps names no engine"),
+    ("from Public_lib import *\n\nfrom config import *\n", 3, "site settings are not for modules"),
+    ("import urllib2\n", 1, "urllib.request"),
+    ("try:\n    pass\nexcept Exception, e:\n    pass\n", 3, "write: except Exception as e:"),
+    ("if 1 <> 2:\n    pass\n", 1, "write != for <>"),
+    ("x = `1`\n", 1, "write repr(x)"),
+    ("\nx = 0777\n", 2, "write 0o777"),
+    ("raise ValueError, 'x'\n", 1, 'raise ValueError("text")'),
+    ("exec 'x = 1'\n", 1, "exec is a function"),
+    ("x = 10L\n", 1, "write 10 for 10L"),
+    ("def f((a, b)):\n    pass\n", 1, "take the tuple apart"),
+    ("x = ur'a'\n", 1, "write r'...'"),
+    ("if 1:\n\tx = 1\n        y = 2\n", 3, "tabs or spaces"),
+    ("x = {}\nx.has_key(1)\n", 2, "It was written for Python 2: write: name in d."),
+    ("x = xrange(3)\n", 1, "write range"),
     ("import os\n\ndef f():\n    return 1 / 0\nf()\n", 4, "ZeroDivisionError"),
     ("raise SystemExit(3)\n", 1, "sys.exit"),
     ("x = '" + "\0" + "'\n", None, "null byte"),
@@ -228,7 +243,7 @@ def test_no_id_touches_a_path_unless_it_is_one(pool: ChildPool, moduleid: str) -
     finally:
         WATCHING = False
     plain = moduleid.isascii() and moduleid.isdigit() and 4 <= len(moduleid) <= 6 and moduleid[0] != "0"
-    assert len(EVENTS) == (1 if plain else 0), EVENTS
+    assert len(EVENTS) == (4 if plain else 0), EVENTS  # the file itself, then one in each engine's folder
 
 
 sys.addaudithook(watch)

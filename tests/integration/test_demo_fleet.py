@@ -44,10 +44,10 @@ def test_it_starts_answers_and_stops_and_the_second_start_is_quick(home: Path) -
         began = time.monotonic()
         with Fleet(home, names=("web-01", "db-01"), say=said.append) as fleet:
             assert time.monotonic() - began < (45 if start == 1 else 30)
-            assert [host["name"] for host in fleet.hosts] == ["web-01", "db-01"]
-            assert all(host["os"] and host["os_family"] and host["ip"] for host in fleet.hosts)
+            assert [host.name for host in fleet.hosts] == ["web-01", "db-01"]
+            assert all(host.os and host.os_family and host.ip for host in fleet.hosts)
             backend = make_backend("salt", "demo", fleet.connection_settings)
-            targets = [Target(host["name"], host["name"], host["remote_id"]) for host in fleet.hosts]
+            targets = [Target(host.name, host.name, host.remote_id) for host in fleet.hosts]
             answers = dict(backend.run(Run("id"), targets, backend.new_handle(), time.monotonic() + 20))
             backend.close()
             assert all(answer.ok for answer in answers.values())
@@ -71,7 +71,7 @@ def test_it_ends_with_the_process_that_started_it(home: Path) -> None:
 
 def test_what_cannot_start_is_said_and_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "omserver_master.demo.fleet._command", lambda kind, config: {"argv": ["false", str(home)]}
+        "omserver_master.demo.fleet._command", lambda kind, config: ["false", str(home)]
     )
     with pytest.raises(FleetError, match="ended at once"):
         Fleet(home, names=("web-01",)).start(timeout=20)

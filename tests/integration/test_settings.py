@@ -48,7 +48,8 @@ def test_the_environment_goes_before_config_py_and_that_before_the_default(tmp_p
         ("RPYC_HOST", "a b"), ("WEB_HOST", "http://x/"), ("AUTO_PLATFORM", "puppet"), ("AUTO_PLATFORM", ""),
         ("AUTO_PLATFORM", "salt"),
         ("HOME", " "), ("MODULES_DIR", ""), ("KEY_FILE", ""), ("CONFIRM_ABOVE", "0"),
-        ("TLS_CERT", ""),
+        ("TLS_CERT", ""), ("ALLOW_RC4_CLIENTS", "maybe"), ("RC4_CLIENT_ADDRESSES", "10.0.0.0/8"),
+        ("RC4_CLIENT_ADDRESSES", "10.0.0.1, host"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_what_it_must_be(tmp_path: Path, name: str, value: str) -> None:
@@ -56,18 +57,6 @@ def test_a_wrong_value_is_named_with_what_it_must_be(tmp_path: Path, name: str, 
         _load(tmp_path, **{name: value})
     assert "must be" in str(error.value)
     assert repr(value) in str(error.value)
-
-
-@pytest.mark.parametrize("platform", ["ansible", "func"])
-def test_a_platform_without_an_engine_is_refused_and_said_to_be_without_one(
-    tmp_path: Path, platform: str
-) -> None:
-    with pytest.raises(SettingsError) as error:
-        _load(tmp_path, f"AUTO_PLATFORM = {platform!r}")
-    assert str(error.value) == (
-        f"AUTO_PLATFORM is '{platform}', which this version has no engine for; "
-        "it must be one of saltstack, local, sim."
-    )
 
 
 def test_every_platform_is_a_kind_that_there_is(tmp_path: Path) -> None:
@@ -164,13 +153,32 @@ def test_listening_for_other_machines_needs_tls(tmp_path: Path) -> None:
     )
 
 
+def test_the_bridge_is_off_and_needs_addresses_and_a_secret_of_ones_own(tmp_path: Path) -> None:
+    secret = "only we two know this one"
+    assert _load(tmp_path).allow_rc4_clients is False
+    addresses = "RC4_CLIENT_ADDRESSES = ['10.0.0.1', '2001:DB8::1']"
+    good = _load(tmp_path, f"ALLOW_RC4_CLIENTS = True\n{addresses}\nSECRET_KEY = {secret!r}")
+    assert good.allow_rc4_clients
+    assert good.rc4_client_addresses == ("10.0.0.1", "2001:db8::1")
+    assert secret not in repr(good)
+    on = {"ALLOW_RC4_CLIENTS": "1"}
+    with pytest.raises(SettingsError, match="RC4_CLIENT_ADDRESSES"):
+        _load(tmp_path, SECRET_KEY=secret, **on)
+    for short in ("", "short", "a" * 40):
+        with pytest.raises(SettingsError, match="SECRET_KEY of at least 16"):
+            _load(tmp_path, RC4_CLIENT_ADDRESSES="10.0.0.1", SECRET_KEY=short, **on)
+    for published in PUBLISHED_SECRETS:
+        with pytest.raises(SettingsError, match="published in 2014"):
+            _load(tmp_path, RC4_CLIENT_ADDRESSES="10.0.0.1", SECRET_KEY=published, **on)
+
+
 def _documented(pattern: str) -> list[str]:
     table = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     return sorted(re.findall(rf"^\| `{pattern}` \|", table, re.MULTILINE))
 
 
 def test_every_setting_stands_in_the_table_of_the_documentation() -> None:
-    assert _documented("((?!OMSERVER_)[A-Z_]+)") == sorted(setting_names())
+    assert _documented("((?!OMSERVER_)[A-Z0-9_]+)") == sorted(setting_names())
 
 
 def test_every_variable_of_console_and_client_stands_in_the_documentation() -> None:

@@ -6,6 +6,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -41,6 +42,12 @@ PAGES = [
     "/audit",
     "/people",
     "/connections",
+    "/connections/salt",
+    "/add-connection?kind=salt",
+    "/add-host",
+    "/change-hosts?host=" + quote(EVIL_NAME),
+    "/import",
+    "/import/t0",
     "/search?q=evil",
 ]
 
@@ -84,6 +91,7 @@ class HostileMaster(FakeMaster):
 
     def __init__(self) -> None:
         super().__init__()
+        self.text = EVIL
         host = {**HOSTS[0], "name": EVIL_NAME, "os": EVIL_NAME, "app": EVIL_NAME, "categ": EVIL_NAME}
         self.hosts = [{**host, "id": number, "connection": EVIL_NAME} for number in range(1, 6)]
         self.hosts.append({**host, "id": 6, "name": "web-01", "state": EVIL_NAME})
@@ -112,6 +120,10 @@ class HostileMaster(FakeMaster):
     def _hosts_categories(self) -> dict[str, Any]:
         apps = [{"id": 1, "name": EVIL_NAME, "hosts": 2}]
         return {"categories": [{"id": 1, "name": EVIL_NAME, "hosts": 2, "apps": apps}]}
+
+    def _connections_list(self) -> dict[str, Any]:
+        found = super()._connections_list()["connections"]
+        return {"connections": [*found, {**found[0], "name": EVIL_NAME}]}
 
     def _named(self, hosts: list[Any]) -> list[dict[str, Any]]:
         return self.hosts

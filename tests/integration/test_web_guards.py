@@ -14,7 +14,15 @@ from omserver_web.settings import BadSetting, from_environment, read_secret
 from tests.console_rig import Browser, FakeMaster
 
 #: What stands for the variable parts of a rule.
-PARTS = {"job": 7, "host": 1, "stream": "stdout", "id": "1001", "name": "web-01", "filename": "css/base.css"}
+PARTS = {
+    "job": 7,
+    "host": 1,
+    "stream": "stdout",
+    "id": "1001",
+    "name": "web-01",
+    "filename": "css/base.css",
+    "token": "t0",
+}
 
 
 @pytest.fixture
@@ -27,13 +35,20 @@ def browser(tmp_path: Path, master: FakeMaster) -> Browser:
     return Browser(tmp_path, master)
 
 
+def part(endpoint: str, name: str) -> Any:
+    """What stands for *name* in the address of an endpoint."""
+    return "salt" if (endpoint.partition(".")[0], name) == ("connections", "name") else PARTS[name]
+
+
 def rules(browser: Browser, method: str) -> list[tuple[str, str]]:
     """Every (endpoint, address) that takes *method*."""
     adapter = browser.app.url_map.bind("localhost")
     return [
         (
             rule.endpoint,
-            adapter.build(rule.endpoint, {name: PARTS[name] for name in rule.arguments}, method=method),
+            adapter.build(
+                rule.endpoint, {name: part(rule.endpoint, name) for name in rule.arguments}, method=method
+            ),
         )
         for rule in browser.app.url_map.iter_rules()
         if method in (rule.methods or ())

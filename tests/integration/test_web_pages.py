@@ -32,6 +32,13 @@ PAGES = [
     "/audit",
     "/people",
     "/connections",
+    "/connections/salt",
+    "/add-connection",
+    "/add-connection?kind=salt",
+    "/add-host",
+    "/change-hosts?host=web-01",
+    "/import",
+    "/import/t0?status=conflict",
     "/settings",
     "/search?q=" + HOSTILE,
     "/no-such-page",
@@ -231,6 +238,30 @@ def test_what_was_checked_is_what_is_run(browser: Browser, master: FakeMaster) -
     sent = {"module": "1001", "params": {"lines": "20"}, "hosts": [{"id": 1}, {"id": 2}]}
     assert master.asked("job.submit") == [sent]
     assert [key for op, _args, _session, key in master.calls if op == "job.submit"] == ["a-key"]
+
+
+def test_a_dry_run_is_offered_where_the_module_can_and_asked_for_as_such(
+    browser: Browser, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Dry run" not in browser.send("/run/check", **checked()).text
+    monkeypatch.setitem(next(each for each in MODULES if each["id"] == "1001"), "check", True)
+    assert "Dry run: change nothing" in browser.send("/run/check", **checked()).text
+    text = browser.send("/run/check", **checked(), dry_run="1").text
+    assert "Dry run on 2 hosts" in text
+    assert 'name="dry_run" value="1"' in text[text.index('<form id="check"') :]
+    browser.send("/run", **checked(), dry_run="1")
+    assert master.asked("job.submit")[-1]["dry_run"] is True
+
+
+def test_a_page_tells_a_dry_run_and_the_ways_that_were_passed_over(
+    browser: Browser, master: FakeMaster
+) -> None:
+    master.job = {**master.job, "dry_run": True}
+    master.results = [{**row, "passed_over": f"salt-sz: {HOSTILE}"} for row in master.results]
+    for path in ("/jobs", "/jobs/7", f"/jobs/7/hosts/{master.results[0]['host_id']}"):
+        assert "dry run" in browser.get(path).text
+    text = browser.get(f"/jobs/7/hosts/{master.results[0]['host_id']}").text
+    assert "Passed over: salt-sz: &lt;script&gt;" in text
 
 
 def test_a_form_sent_twice_makes_one_job_and_says_so(browser: Browser, master: FakeMaster) -> None:

@@ -32,6 +32,31 @@ CALLS: list[tuple[Callable[[Client], Any], str, dict[str, Any]]] = [
     (lambda c: c.module(1003), "modules.show", {"module": "1003"}),
     (lambda c: c.categories(), "hosts.categories", {}),
     (lambda c: c.hosts(search="web", app_id=None), "hosts.list", {"search": "web"}),
+    (lambda c: c.host("web-01"), "hosts.show", {"host": "web-01"}),
+    (lambda c: c.add_host("web-01", lip="10.0.0.1"), "hosts.add", {"host": "web-01", "lip": "10.0.0.1"}),
+    (lambda c: c.set_hosts(["web-01"], os="Debian"), "hosts.set", {"hosts": ["web-01"], "os": "Debian"}),
+    (lambda c: c.set_ways(["web-01"], remove="dc1"), "hosts.ways", {"hosts": ["web-01"], "remove": "dc1"}),
+    (lambda c: c.connection_kinds(), "connections.kinds", {}),
+    (lambda c: c.connections(), "connections.list", {}),
+    (lambda c: c.connection("dc1"), "connections.show", {"connection": "dc1"}),
+    (
+        lambda c: c.add_connection("dc1", "salt", {"config_dir": "/etc/salt"}),
+        "connections.add",
+        {"connection": "dc1", "kind": "salt", "settings": {"config_dir": "/etc/salt"}},
+    ),
+    (
+        lambda c: c.set_connection("dc1", {"batch": None}),
+        "connections.set",
+        {"connection": "dc1", "settings": {"batch": None}},
+    ),
+    (lambda c: c.rename_connection("dc1", "dc2"), "connections.rename", {"connection": "dc1", "name": "dc2"}),
+    (lambda c: c.enable_connection("dc1"), "connections.enable", {"connection": "dc1"}),
+    (lambda c: c.enable_connection("dc1", False), "connections.disable", {"connection": "dc1"}),
+    (lambda c: c.remove_connection("dc1"), "connections.remove", {"connection": "dc1"}),
+    (lambda c: c.try_connection("dc1", "w"), "connections.try", {"connection": "dc1", "host": "w"}),
+    (lambda c: c.preview_import("dc1"), "import.preview", {"source": "dc1"}),
+    (lambda c: c.import_rows("t", limit=5), "import.rows", {"token": "t", "limit": 5}),
+    (lambda c: c.apply_import("t", "d"), "import.apply", {"token": "t", "digest": "d"}),
     (lambda c: c.people(), "people.list", {}),
     (lambda c: c.audit(limit=5), "audit.list", {"limit": 5}),
     (lambda c: c.status(), "status", {}),
@@ -54,7 +79,8 @@ CALLS: list[tuple[Callable[[Client], Any], str, dict[str, Any]]] = [
     (lambda c: c.cancel(7), "job.cancel", {"job": 7}),
 ]
 
-EVERYTHING = {"modules": [], "categories": [], "people": [], "job": {"id": 7}, "session": "token"}
+LISTS: dict[str, Any] = {name: [] for name in ("modules", "categories", "people", "connections", "kinds")}
+EVERYTHING = {**LISTS, "job": {"id": 7}, "session": "token"}
 
 
 def everything(request: Request, caller: Caller) -> Reply:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("omserver_client", "omserver_master", "omserver_web")
+PACKAGES = ("omserver_client", "omserver_func", "omserver_master", "omserver_web")
 
 #: folder or file -> what it must not import, nor anything below it
 FORBIDDEN = {
     "omserver_client": ("omserver_master", "omserver_web", "config", "modules", "tests"),
+    "omserver_func": ("omserver_client", "omserver_master", "omserver_web", "config", "modules", "tests"),
     "omserver_master": ("omserver_web", "config", "modules", "tests"),
     "omserver_web": ("omserver_master", "config", "modules", "tests", "sqlalchemy", "salt"),
     "omserver_master/backends": ("omserver_master.store", "omserver_master.jobs", "sqlalchemy", "sqlite3"),
@@ -78,6 +79,15 @@ def test_the_client_needs_nothing_but_rpyc_and_cryptography() -> None:
         allowed = known | CLI_NEEDS if "omctl" in path.parts else known
         tops = {name.split(".")[0] for name in imports_of(path, _package_of(path))}
         assert tops <= allowed, path
+
+
+def test_func_needs_nothing_but_cryptography() -> None:
+    import sys
+
+    known = set(sys.stdlib_module_names) | {"cryptography", "omserver_func"}
+    for path in _files("omserver_func"):
+        tops = {name.split(".")[0] for name in imports_of(path, _package_of(path))}
+        assert tops <= known, path
 
 
 def test_only_the_master_touches_a_backend() -> None:

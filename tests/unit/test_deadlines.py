@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("omserver_client", "omserver_master", "omserver_web")
+PACKAGES = ("omserver_client", "omserver_func", "omserver_master", "omserver_web")
 
 #: Calls without an argument that wait until something happens.
 WAITS = {"wait", "join", "acquire", "get", "communicate", "wait_for", "sigwait", "pause"}
@@ -19,6 +19,8 @@ RUNS = {"run", "check_output", "check_call", "call"}
 
 #: ``file:function`` -> why it may wait as long as it takes.
 MAY_WAIT = {
+    "omserver_func/transport.py:_look_up": "a thread of its own; whoever started it waits with a limit",
+    "omserver_func/transport.py:ask": "the same thread",
     "omserver_client/transport.py:_look_up": "a thread of its own; whoever started it waits with a limit",
     "omserver_master/demo/place.py:_check_port": "looks at this machine, once, before anything is started",
     "omserver_master/commands/master.py:_readable": "the master runs until a signal tells it to stop",

@@ -13,6 +13,7 @@ from omserver_master.backends.base import Backend, ConnectionDown, Flight, Reach
 from omserver_master.contract.work import Answer, Run
 from omserver_master.jobs.board import Ending, JobHost, Route
 from omserver_master.jobs.execution import ChildSaid, JobRun
+from omserver_master.jobs.ports import Way
 
 HOSTS = [JobHost(n, f"h{n}", f"10.0.0.{n}", "Debian", "debian", (Route(1, f"m{n}"),)) for n in (1, 2, 3)]
 
@@ -38,6 +39,9 @@ class FakeRecorder:
 
     def explain(self, reason: str) -> None:
         self.trail.append(f"explain {reason}")
+
+    def release(self, reason: str) -> None:
+        self.trail.append(f"release {reason}")
 
     def news(self) -> bool:
         return self.cancel_asked
@@ -98,10 +102,18 @@ class PlayedBackend(Backend):
 
 class OneRoad:
     def __init__(self, backend: Backend | str) -> None:
-        self.backend = backend
+        self.backend_ = backend
 
-    def choose(self, host: JobHost) -> tuple[int, Backend] | str:
-        return self.backend if isinstance(self.backend, str) else (1, self.backend)
+    def choose(self, host: JobHost, but: Any = ()) -> Way | str:
+        if 1 in but:
+            return "There is no other."
+        return self.backend_ if isinstance(self.backend_, str) else Way(1, self.backend_)
+
+    def backend(self, connection_id: int) -> Backend | None:
+        return None if isinstance(self.backend_, str) else self.backend_
+
+    def why_down(self, connection_id: int) -> str:
+        return ""
 
 
 def everybody(answer: Answer) -> Any:
@@ -286,7 +298,7 @@ def test_an_engine_that_breaks_leaves_unknown_hosts_with_a_reason(recorder: Fake
     assert "boom" in recorder.endings[2].reason
 
 
-def test_a_stopped_worker_calls_unknown_what_was_under_way(recorder: FakeRecorder) -> None:
+def test_a_stopped_worker_gives_the_job_back_with_its_hosts_where_they_are(recorder: FakeRecorder) -> None:
     run, code = a_run(recorder, PlayedBackend(never))
     code.start(run)
     thread = threading.Thread(target=run.run)
@@ -295,6 +307,6 @@ def test_a_stopped_worker_calls_unknown_what_was_under_way(recorder: FakeRecorde
         time.sleep(0.01)
     run.stop()
     thread.join(10)
-    assert recorder.states() == ["unknown"] * 3
-    assert recorder.end is not None
-    assert recorder.end[0] == "interrupted"
+    assert not thread.is_alive()
+    assert (recorder.states(), recorder.end) == ([], None)
+    assert recorder.trail[-1] == "release Its worker was stopped; the next one takes it up."

@@ -316,7 +316,7 @@ def test_steps_may_only_yield_work(wrong: object) -> None:
 
     end = end_of(Modulehandle)
     assert end["state"] == "crashed"
-    assert "not Run, Script or Put" in end["reason"]
+    assert "not Run, Script, Put, State or Playbook" in end["reason"]
 
 
 def test_a_crash_is_one_host_s_with_the_line() -> None:

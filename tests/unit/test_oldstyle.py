@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from omserver_master.contract.hosts import Host
-from omserver_master.registry.oldstyle import normalise, public_lib, target_host
+from omserver_master.registry.oldstyle import normalise, target_host
 
 HOSTS = (Host("Web-01", "192.0.2.1"), Host("web-02", "192.0.2.2"))
 CAP = 1000
@@ -104,4 +104,3 @@ def test_target_host_answers_names_or_ips_joined_by_semicolons() -> None:
     hosts = "192.0.2.1*web-01,192.0.2.2*web-02"
     assert target_host(hosts, "HN") == "web-01;web-02"
     assert target_host(hosts, "IP") == "192.0.2.1;192.0.2.2"
-    assert public_lib().__all__ == ["target_host"]

@@ -108,10 +108,8 @@ def test_a_job_under_a_live_lease_is_not_claimed_and_an_expired_one_is(desk: Des
     assert desk.claim(seconds=30)["id"] == job_id
     assert desk.claim("w2") is None
     with begin(desk.engine) as conn:
-        assert leases.expired_leases(conn) == []
         assert leases.claim_this(conn, job_id, "w2", 30) is None
         conn.execute(update(schema.jobs).values(lease_until=clock.now(conn) - 1))
-        assert [row["id"] for row in leases.expired_leases(conn)] == [job_id]
         taken = leases.claim_this(conn, job_id, "w2", 30)
         assert taken is not None
         assert (taken["worker"], taken["attempt"]) == ("w2", 2)

@@ -20,8 +20,8 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(migrated: Engine) ->
 
 
 def test_a_second_upgrade_changes_nothing(engine: Engine) -> None:
-    assert schema_version.upgrade(engine) == ("0001", "0001")
-    assert schema_version.require_current(engine) == "0001"
+    before, after = schema_version.upgrade(engine)
+    assert before == after == schema_version.require_current(engine)
 
 
 def test_a_migration_that_was_cut_off_is_run_again(engine: Engine) -> None:
@@ -36,7 +36,17 @@ def test_a_migration_that_was_cut_off_is_run_again(engine: Engine) -> None:
         assert inspect(conn).has_table("server_history")
 
 
+def test_a_second_version_that_was_cut_off_in_the_middle_is_run_again(engine: Engine) -> None:
+    with begin(engine) as conn:
+        conn.execute(text("ALTER TABLE jobs DROP COLUMN dry_run"))
+        conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    schema_version.upgrade(engine)
+    with read(engine) as conn:
+        assert "dry_run" in {column["name"] for column in inspect(conn).get_columns("jobs")}
+
+
 def test_a_database_of_a_newer_version_is_refused(engine: Engine) -> None:
+    ours = schema_version.require_current(engine)
     with begin(engine) as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     try:
@@ -45,7 +55,7 @@ def test_a_database_of_a_newer_version_is_refused(engine: Engine) -> None:
                 refuses(engine)
     finally:
         with begin(engine) as conn:
-            conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            conn.execute(text(f"UPDATE alembic_version SET version_num = '{ours}'"))
 
 
 def test_the_seed_adds_the_originals_categories_and_modules_once(engine: Engine) -> None:

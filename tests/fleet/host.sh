@@ -1,6 +1,8 @@
 #!/bin/sh
 # Becomes a host of its own inside fresh mount, network, process and host name spaces, then runs its command.
-# minion.sh NAME KIND ADDRESS FOLDER KEEP-PATHS COMMAND...
+# host.sh NAME KIND ADDRESS FOLDER KEEP-PATHS COMMAND...
+# KIND: full (nginx runs, a syslog file is there), bare (no log, no nginx, no service manager), plain (as it is),
+#       no-python (no Python of any version, nor what was installed in the checkout).
 # What is written below the folders named here lands in memory and is gone with the host.
 set -eu
 name=$1 kind=$2 address=$3 folder=$4 keep=$5
@@ -20,7 +22,9 @@ for path in $keep; do
             ;;
     esac
 done
-for place in etc var srv opt root home usr/local; do
+places='etc var srv opt root home usr/local'
+[ "$kind" != no-python ] || places="$places usr/bin"
+for place in $places; do
     [ -d "/$place" ] || continue
     part=/mnt/own/$place
     mkdir -p "$part/files" "$part/work"
@@ -43,24 +47,44 @@ done
 mkdir -p "$folder"
 mount --bind /mnt/fleet "$folder"
 mount -t proc proc /proc
+case $kind in plain | no-python) mount -t tmpfs -o mode=700 root /root ;; esac
 
 hostname "$name"
 echo "127.0.0.1 localhost $name" >/etc/hosts
 : >/etc/resolv.conf
 rm -rf /var/log/journal /etc/machine-id
 rm -f /var/log/syslog* /var/log/messages*
-if [ "$kind" = bare ]; then
-    # A host with neither log nor service manager nor nginx.
-    : >/mnt/nothing
-    chmod 644 /mnt/nothing
-    for program in nginx service systemctl journalctl invoke-rc.d rc-service start-stop-daemon; do
-        for place in /bin /sbin /usr/bin /usr/sbin; do
-            [ ! -e "$place/$program" ] || mount --bind /mnt/nothing "$place/$program"
-        done
+: >/mnt/nothing
+chmod 644 /mnt/nothing
+hide() {
+    for program; do
+        [ ! -f "$program" ] || mount --bind /mnt/nothing "$(readlink -f "$program")"
     done
-    rm -rf /etc/init.d /etc/nginx /var/log
-    mkdir /var/log
-else
+}
+case $kind in
+    bare)
+        for program in nginx service systemctl journalctl invoke-rc.d rc-service start-stop-daemon; do
+            hide "/bin/$program" "/sbin/$program" "/usr/bin/$program" "/usr/sbin/$program"
+        done
+        rm -rf /etc/init.d /etc/nginx /var/log
+        mkdir /var/log
+        ;;
+    no-python)
+        for path in $keep; do
+            case $path in
+                /usr | /usr/local) ;;
+                *) [ ! -d "$path" ] || mount -t tmpfs none "$path" ;;
+            esac
+        done
+        rm -f /usr/bin/python*
+        find /usr /opt -name 'python[0-9]*' \( -type f -o -type l \) -perm /111 >/mnt/found
+        while read -r path; do hide "$path"; done </mnt/found
+        for path in /usr/lib/python*; do
+            [ ! -d "$path" ] || mount -t tmpfs none "$path"
+        done
+        ;;
+esac
+if [ "$kind" = full ]; then
     number=1
     while [ "$number" -le 200 ]; do
         echo "Nov 21 02:00:00 $name test[1]: line $number of the log"
@@ -69,7 +93,7 @@ else
 fi
 
 until ip -o addr show dev eth0 2>/dev/null | grep -q "$address/"; do sleep 0.05; done
-[ "$kind" = bare ] || service nginx start >/dev/null 2>&1 || true
+[ "$kind" != full ] || service nginx start >/dev/null 2>&1 || true
 # This shell stays as the first process, and so buries the orphans, as every host's does.
 "$@" &
 wait "$!"

@@ -1,0 +1,100 @@
+"""Where the last worker left a job, read from the database: at its beginning, or somewhere in the middle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping
+
+from omserver_master.contract.work import Answer
+from omserver_master.store import clock, connections, hosts, outputs, results, steps
+from omserver_master.store.sitekey import SiteKey
+
+from .board import MARGIN, JobHost, LeftAt, Route, Seat
+from .states import FINAL_HOST
+
+
+@dataclass(frozen=True)
+class Left:
+    """The seats of all hosts; what the module's child is told of those that ended, and of steps answered."""
+
+    seats: list[Seat]
+    ended: Mapping[str, Mapping[str, Any]]
+    replay: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    @property
+    def at_work(self) -> bool:
+        """Whether any host had been given work and has no end."""
+        return any(seat.state == "dispatched" for seat in self.seats)
+
+
+def read(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str, int]) -> Left:
+    """Where the job stands.
+
+    Args:
+        ids: the ids of the connections by name.
+    """
+    rows = results.results(conn, job["id"])
+    host_ids = [row["host_id"] for row in rows if row["state"] not in FINAL_HOST]
+    known = hosts.hosts_by_id(conn, host_ids)
+    ways = connections.routes(conn, host_ids)
+    now = clock.now(conn)
+    seats = []
+    for row in rows:
+        routes = _routes(ways.get(row["host_id"], ()), job["engines"] or ())
+        seat = Seat(_job_host(row, known.get(row["host_id"]), routes), row["state"], step=row["step"])
+        if row["state"] == "dispatched":
+            seat.sent, seat.handle = True, row["handle"]
+            left_for = row["started"] + job["timeout"] + MARGIN - now
+            id_ = ids.get(row["connection"])
+            until = time.monotonic() + left_for
+            seat.left_at = LeftAt(id_, row["remote_id"], row["handle"], row["work"], until)
+            seat.connection_id = id_
+        seats.append(seat)
+    ended = {row["host"]: _end(row) for row in rows if row["state"] in FINAL_HOST}
+    return Left(seats, ended, _replay(conn, site_key, job["id"], seats))
+
+
+def _replay(
+    conn: Connection, site_key: SiteKey, job_id: int, seats: Sequence[Seat]
+) -> dict[str, list[dict[str, Any]]]:
+    """What the hosts that are in the middle had answered, by name."""
+    in_the_middle = {seat.host.id: seat for seat in seats if seat.step > 1 and seat.state not in FINAL_HOST}
+    recorded = steps.of_hosts(conn, job_id, list(in_the_middle))
+    return {
+        in_the_middle[host_id].host.name: [_answer(conn, site_key, row).to_wire() for row in rows]
+        for host_id, rows in recorded.items()
+    }
+
+
+def _answer(conn: Connection, site_key: SiteKey, row: RowMapping) -> Answer:
+    return Answer(
+        "done",
+        row["rc"],
+        outputs.get_output(conn, site_key, row["stdout_id"]),
+        outputs.get_output(conn, site_key, row["stderr_id"]),
+        row["stdout_cut"],
+        row["stderr_cut"],
+        row["seconds"],
+    )
+
+
+def _end(row: RowMapping) -> dict[str, str]:
+    """The end of a host as the module's ``after`` sees it."""
+    return {"state": row["state"], "reason": row["reason"], "text": row["first_line"]}
+
+
+def _routes(ways: Sequence[RowMapping], engines: Collection[str]) -> tuple[Route, ...]:
+    """The ways that may be taken. *engines*: the kinds that the module works with; empty means all."""
+    usable = [way for way in ways if way["enabled"] and (not engines or way["kind"] in engines)]
+    return tuple(Route(way["connection_id"], way["remote_id"]) for way in usable)
+
+
+def _job_host(row: RowMapping, known: RowMapping | None, routes: tuple[Route, ...]) -> JobHost:
+    """*row* is what the job froze; *known* is the host's row today."""
+    facts = (known["facts"] if known else None) or {}
+    os_name = known["os"] if known else ""
+    return JobHost(row["host_id"], row["host"], row["ip"], os_name, facts.get("os_family", ""), routes)
