@@ -236,11 +236,35 @@ jobs = Table(
     Column("lease_until", UtcTime),
     Column("event", Integer, nullable=False, default=0),
     Column("cancel_asked", Boolean, nullable=False, default=False),
+    #: Whether somebody wants it to send nothing new, and who; see jobs/rollout.py.
+    Column("pause_asked", Boolean, nullable=False, default=False),
+    #: How it goes over its hosts, as it was asked for; null: over all at once.
+    Column("rollout", Json),
+    #: Where it stands in that, written by its worker only.
+    Column("progress", Json),
+    #: What to do while a lock is held: "queue", "skip" or "refuse".
+    Column("lock_mode", WORD, nullable=False, default="queue"),
+    #: The job whose hosts it does again.
+    Column("rerun_of", Id),
+    #: Kept, whatever its age.
+    Column("pinned", Boolean, nullable=False, default=False),
+    #: Since when its outputs are gone, by age or size.
+    Column("purged", UtcTime),
     Column("host_count", Integer, nullable=False),
     UniqueConstraint("key_kid", "message_id"),
     UniqueConstraint("key_kid", "user_id", "idempotency_key"),
     Index(None, "state", "id"),
     **_COUNTED,
+)
+
+#: Locks that jobs want and hold. At most one job holds a name; those without a moment wait, in order of their ids.
+job_locks = Table(
+    "job_locks",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("name", NAME, primary_key=True, index=True),
+    Column("held_since", UtcTime),
+    **TABLE_OPTIONS,
 )
 
 outputs = Table(
