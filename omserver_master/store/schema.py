@@ -257,7 +257,7 @@ jobs = Table(
     **_COUNTED,
 )
 
-#: Locks that jobs want and hold. At most one job holds a name; those without a moment wait, in order of their ids.
+#: Locks that jobs want and hold. At most one job holds a name; those without a moment wait, by their ids.
 job_locks = Table(
     "job_locks",
     metadata,
