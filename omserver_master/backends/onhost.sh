@@ -1,6 +1,6 @@
 # Runs one piece of work on a host and says on one line how it went. Any POSIX shell; dash and busybox too.
 #
-# stdin: line 1, base64: assignments and "set -- WORDS", quoted by the master (onhost.py);
+# stdin: line 1: assignments and "set -- WORDS", quoted by the master (onhost.py), after a "=" or else in base64;
 #        then, for a script, one line with its text in base64; then base64 of the standard input or file.
 # stdout: om1 RC LATE START END ENCODING OUT_CUT ERR_CUT OUT ERR end
 #
@@ -9,6 +9,7 @@
 #   answer   what was said on stdout; whole if "done" is there  stopped  it was stopped, or called off before it came
 # and outlives its connection. An empty file of that name is what was forgotten. The kinds ask, stop and forget look after such folders, and start nothing.
 # Nothing of the user's stands on this command line, where everybody on the host could read it.
+# Each process that is started here costs every job a millisecond: what the shell can do itself, it does.
 # shellcheck disable=SC2154  # the om_ variables come on line 1
 
 fail() {
@@ -17,35 +18,46 @@ fail() {
     exit 0
 }
 
+# clock: set $moment to the seconds since this host was started, or some other moment that stays the same.
 clock() {
-    if read -r up rest </proc/uptime 2>/dev/null; then echo "$up"; else date +%s; fi
+    read -r moment rest </proc/uptime || moment=$(date +%s)
 }
 
-# keep NAME: store the first bytes of fifo NAME, count the others and throw them away.
+# keep NAME: store the first bytes of fifo NAME, count the others and throw them away; then write the size down.
 # dd writes down at once what it reads, so that nothing is lost when it is stopped.
 # It, and the watchers, let go of our standard output: when this shell is killed, who waits for its words learns.
 keep() {
     exec </dev/null >/dev/null
     trap 'kill "$job"; exit 0' TERM
     exec 4<"$dir/$1.fifo"
-    size=0 before=-1
-    while [ "$size" -le "$om_cap" ] && [ "$size" -ne "$before" ]; do
-        before=$size
-        dd bs=65536 count=16 <&4 >>"$dir/$1" &
-        job=$!
-        wait "$job"
-        [ -s "$dir/$1" ] && size=$(($(wc -c <"$dir/$1")))
+    size=0 records=16
+    while [ "$size" -le "$om_cap" ] && [ "$records" -ge 16 ]; do
+        dd bs=65536 count=16 <&4 >>"$dir/$1" 2>"$dir/$1.said" &
+        reader "$1"
+        full='' partly='' bytes=''
+        { IFS='+ ' read -r full partly rest; read -r rest; read -r bytes rest; } <"$dir/$1.said"
+        records=$((${full:-16} + ${partly:-16}))
+        case $bytes in
+            '' | *[!0-9]*) size=$(($(wc -c <"$dir/$1"))) ;;
+            *) size=$((size + bytes)) ;;
+        esac
     done
+    echo "$size" >"$dir/$1.size"
     [ "$size" -gt "$om_cap" ] || return 0
     wc -c <&4 >"$dir/$1.rest" &
+    reader "$1"
+}
+
+# reader NAME: wait for who reads fifo NAME now, and let others know who that is.
+reader() {
     job=$!
+    echo "$job" >"$dir/$1.reader"
     wait "$job"
 }
 
 # alarm NAME SECONDS: sleep with fifo NAME held open; a watcher that reads it wakes when the sleep is over.
 # Both are stopped with KILL: dash loses a TERM that comes right after a fork.
 alarm() {
-    mkfifo "$dir/$1"
     sleep "$2" >"$dir/$1" &
     alarm=$!
 }
@@ -59,11 +71,33 @@ watch_time() {
     kill -KILL "$group$pid"
 }
 
-# Who goes on in the background with our pipes open gets a moment, then is no longer listened to.
+# Who goes on in the background with our pipes open gets a moment, then is no longer listened to;
+# but what was said before is read to its end, however slow this host is.
 watch_readers() {
     exec <"$dir/enough" >/dev/null
     read -r _
+    rounds=300
+    while [ "$rounds" -gt 0 ] && { behind out "$keep_out" || behind err "$keep_err"; }; do
+        rounds=$((rounds - 1))
+        sleep 0.2 || sleep 1
+    done
     kill "$keep_out" "$keep_err"
+}
+
+# behind NAME KEEPER: whether there is something left to read; who sleeps has found nothing.
+behind() {
+    state "$2"
+    case $state in '' | Z | X) return 1 ;; esac
+    read -r job <"$dir/$1.reader" || return 0
+    state "$job"
+    [ "$state" != S ]
+}
+
+# heard PID: whether this reader has ended; it fails where nobody can tell without waiting.
+heard() {
+    [ -r /proc/uptime ] && state "$1"
+    case $state in '' | Z | X) return 0 ;; esac
+    return 1
 }
 
 quit() {
@@ -77,23 +111,30 @@ quit() {
         tidy
         echo om1-stopped
     else
-        rm -rf "$dir"
+        # A reader may have made one more file meanwhile.
+        rm -rf "$dir" || { sleep 0.2; rm -rf "$dir"; }
     fi
     exit 143
 }
 
 # tidy: of a folder with a handle, only what tells how it ended may stay.
 tidy() {
-    rm -f "$dir/script" "$dir/in" "$dir/out" "$dir/err" "$dir"/*.fifo "$dir"/*.rest "$dir/over" "$dir/enough" "$dir/late"
+    rm -f "$dir/script" "$dir/in" "$dir"/out* "$dir"/err* "$dir/over" "$dir/enough" "$dir/late"
 }
 
-# ticks PID: set $ticks to the moment in which a process started; nothing if there is no such process.
-ticks() {
-    ticks=''
-    read -r ticks <"/proc/$1/stat" || return 1
+# state PID: set $state to a process's letter, and $ticks to the moment in which it started; nothing if it is not there.
+state() {
+    state='' ticks=''
+    read -r state <"/proc/$1/stat" || return 1
     # shellcheck disable=SC2086  # these are words
-    set -- ${ticks##*) }
-    case $1 in Z | X) ticks=dead ;; *) ticks=${20} ;; esac
+    set -- ${state##*) }
+    state=$1 ticks=${20}
+}
+
+# ticks PID: the same, but a process that is dead started never.
+ticks() {
+    state "$1"
+    case $state in Z | X) ticks=dead ;; esac
 }
 
 # alive PID TICKS: whether it runs, and is still the same.
@@ -149,10 +190,11 @@ known_or_called_off() {
     [ -d "$dir" ] || { echo om1-forgotten; exit 0; }
 }
 
-# sweep: remove what nobody has asked for in a day.
+# sweep: remove what nobody has asked for in a day, and what a shell left that was killed long ago.
 sweep() {
     for place in $places; do
         home "$place" && find "$home" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} +
+        find "$place" -mindepth 1 -maxdepth 1 -name 'omserver.??????' -user "$(id -u)" -mmin +2880 -exec rm -rf {} +
     done
 }
 
@@ -232,28 +274,32 @@ forget() {
 
 # report: the answer. A pipe or file that takes only a part of it makes it fail.
 report() {
-    printf 'om1 %s %s %s %s %s %s %s ' "$rc" "$late" "$start" "$end" "$packing" "$(cut_bytes out)" "$(cut_bytes err)"
-    encoded out
+    printf 'om1 %s %s %s %s %s %s %s ' "$rc" "$late" "$start" "$end" "$packing" "$out_cut" "$err_cut"
+    encoded out "$out_cut"
     printf ' '
-    encoded err
+    encoded err "$err_cut"
     printf ' end\n'
 }
 
-# cut NAME: how many bytes of a stream were thrown away.
-cut_bytes() {
-    size=$(wc -c <"$dir/$1")
-    rest_size=''
-    [ -e "$dir/$1.rest" ] && read -r rest_size <"$dir/$1.rest"
-    if [ "$((size))" -gt "$om_cap" ]; then echo "$((size - om_cap + ${rest_size:-0}))"; else echo 0; fi
+# measure NAME: set $size to the bytes that are stored of a stream, and $cut to those that were thrown away.
+measure() {
+    size='' rest_size=0 cut=0
+    read -r size <"$dir/$1.size" || size=$(($(wc -c <"$dir/$1")))
+    [ "$size" -gt "$om_cap" ] || return 0
+    [ -s "$dir/$1.rest" ] && read -r rest_size <"$dir/$1.rest"
+    cut=$((size - om_cap + rest_size))
 }
 
+# encoded NAME CUT
 encoded() {
     if [ ! -s "$dir/$1" ]; then
         printf '%s' -
     elif [ "$packing" = gzip ]; then
         head -c "$om_cap" "$dir/$1" | gzip -c | base64 | tr -d '\n'
-    else
+    elif [ "$2" -gt 0 ]; then
         head -c "$om_cap" "$dir/$1" | base64 | tr -d '\n'
+    else
+        base64 -w 0 "$dir/$1" || base64 <"$dir/$1" | tr -d '\n'
     fi
 }
 
@@ -284,12 +330,15 @@ put_file() {
 }
 
 exec 2>/dev/null
-for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
-    case $name in
-        HOME | USER | LOGNAME | SHELL | LANG | LC_ALL | TZ | PWD | _) ;;
-        *) unset "$name" ;;
+# Words of values are looked at, too; what they could name is not needed either.
+set -f
+for word in $(export -p); do
+    case ${word%%=*} in
+        HOME | USER | LOGNAME | SHELL | LANG | LC_ALL | TZ | PWD | _ | *[!A-Za-z0-9_]* | [0-9]*) ;;
+        ?*) unset "${word%%=*}" ;;
     esac
 done
+set +f
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 if [ -z "$LANG$LC_ALL" ] && [ -d /usr/lib/locale/C.utf8 ]; then
@@ -301,14 +350,21 @@ for name in base64 dd head wc tr mktemp mkfifo; do
     command -v "$name" >/dev/null || fail "The host has no program named $name."
 done
 
-usual_umask=$(umask)
+usual_umask=''
+while [ -z "$usual_umask" ] && read -r word value; do
+    [ "$word" != Umask: ] || usual_umask=$value
+done </proc/self/status
+[ -n "$usual_umask" ] || usual_umask=$(umask)
 umask 077
 places='/tmp /dev/shm /run /var/tmp'
 pid='' keep_out='' keep_err='' watch='' alarm='' dir='' om_kind='' om_handle='' om_forget=''
 
 exec 3<&0 </dev/null
 read -r head_line <&3 || fail "The work did not arrive whole."
-eval "$(printf %s "$head_line" | base64 -d)"
+case $head_line in
+    =*) eval "${head_line#=}" ;;
+    *) eval "$(printf %s "$head_line" | base64 -d)" ;;
+esac
 case $om_kind in
     '') fail "The work did not arrive whole." ;;
     ask | stop | forget)
@@ -344,7 +400,7 @@ if [ "$om_kind" = script ]; then
     fi
 fi
 
-mkfifo "$dir/out.fifo" "$dir/err.fifo" || fail "The host can't make pipes in $dir."
+mkfifo "$dir/out.fifo" "$dir/err.fifo" "$dir/over" "$dir/enough" || fail "The host can't make pipes in $dir."
 in=/dev/null
 if [ "$om_stdin" != 0 ] && [ "$om_kind" != put ]; then
     in=$dir/in
@@ -356,12 +412,15 @@ keep_out=$!
 keep err &
 keep_err=$!
 exec 5>"$dir/out.fifo" 6>"$dir/err.fifo"
-start=$(clock)
+clock
+start=$moment
 group=''
 if [ "$om_kind" = put ]; then
     put_file >&5 2>&6 5>&- 6>&- &
 else
-    setsid=$(command -v setsid) && group=-
+    setsid=/usr/bin/setsid
+    [ -x "$setsid" ] || setsid=$(command -v setsid)
+    group=${setsid:+-}
     (become "$@") <"$in" >&5 2>&6 &
 fi
 pid=$!
@@ -376,23 +435,35 @@ watch=$!
 wait "$pid"
 rc=$?
 kill -KILL "$watch" "$alarm"
-end=$(clock)
-alarm enough 3
-watch_readers &
-watch=$!
-wait "$keep_out" "$keep_err"
-kill -KILL "$watch" "$alarm"
+clock
+end=$moment
+rounds=30
+until { heard "$keep_out" && heard "$keep_err"; } || [ "$rounds" -eq 0 ]; do
+    rounds=$((rounds - 1))
+done
+if [ "$rounds" -eq 0 ]; then
+    alarm enough 3
+    watch_readers &
+    watch=$!
+    wait "$keep_out" "$keep_err"
+    kill -KILL "$watch" "$alarm"
+fi
 
 late=0
 if [ -e "$dir/late" ]; then
     late=1
     kill -KILL "$group$pid"
 fi
+measure out
+out_cut=$cut all=$size
+measure err
+err_cut=$cut all=$((all + size))
 packing=plain
-command -v gzip >/dev/null && [ "$(($(cat "$dir/out" "$dir/err" | wc -c)))" -gt 2000 ] && packing=gzip
+[ "$all" -gt 2000 ] && command -v gzip >/dev/null && packing=gzip
 if [ -z "$om_handle" ]; then
     report
     rm -rf "$dir"
+    case $$ in *00) sweep ;; esac
     exit 0
 fi
 # From here on it is over, whoever wants to stop it.

@@ -8,7 +8,10 @@
 exec 2>/dev/null
 PATH=$PATH:/usr/local/bin:/usr/bin:/bin
 jid=$1 key=$2
-line=$(/bin/sh -c "$3" "omserver-$jid" | LC_ALL=C tr -c '\n -~' '?')
+line=$(/bin/sh -c "$3" "omserver-$jid")
+case $line in
+    *[!\ -~]*) line=$(printf '%s' "$line" | LC_ALL=C tr -c '\n -~' '?') ;;
+esac
 printf '%s\n' "$line"
 
 message() {
@@ -37,7 +40,7 @@ find_key() {
 }
 
 by_openssl() {
-    message | openssl dgst -sha256 -sign "$key" | base64 | tr -d '\n'
+    message | OPENSSL_CONF=/dev/null openssl dgst -sha256 -sign "$key" | base64
 }
 
 # With the interpreter that the minion itself runs in.
@@ -59,4 +62,9 @@ sys.stdout.write(base64.b64encode(signature).decode())
 [ -r "$key" ] || { echo "proof - The minion's key $key can't be read."; exit 0; }
 signature=$(by_openssl)
 [ -n "$signature" ] || signature=$(by_python)
+# In one line: words of which nothing is left out between them.
+# shellcheck disable=SC2086
+set -- $signature
+IFS=
+signature=$*
 echo "proof ${signature:-- The host has neither openssl nor Python with cryptography to sign with.}"
