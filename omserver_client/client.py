@@ -63,6 +63,8 @@ _REPEATABLE = frozenset(
         "job.output",
         "job.events",
         "job.cancel",
+        "job.pin",
+        "job.unpin",
         "audit.list",
         "people.list",
         "status",
@@ -240,6 +242,14 @@ class Client(ConnectionCalls, HostCalls):
     def cancel(self, job: int) -> Json:
         """Cancel a job, and answer it."""
         return dict(self.call("job.cancel", {"job": job})["job"])
+
+    def pin_job(self, job: int) -> Json:
+        """Keep a job and its outputs whatever their age, and answer it."""
+        return dict(self.call("job.pin", {"job": job})["job"])
+
+    def unpin_job(self, job: int) -> Json:
+        """Let a job and its outputs go when their time comes, and answer it."""
+        return dict(self.call("job.unpin", {"job": job})["job"])
 
     def watch(self, job: int, since: int = 0) -> Iterator[Json]:
         """Yield a job's results as they change, until the job is over."""

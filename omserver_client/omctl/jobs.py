@@ -75,6 +75,33 @@ def cancel(job_id: int, as_json: bool) -> None:
         click.echo(job_line(found))
 
 
+@job.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+@json_option
+def pin(job_id: int, as_json: bool) -> None:
+    """Keep a job and its outputs whatever their age."""
+    with master() as client:
+        _say_kept(client.pin_job(job_id), as_json)
+
+
+@job.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+@json_option
+def unpin(job_id: int, as_json: bool) -> None:
+    """Let a job and its outputs go when their time comes."""
+    with master() as client:
+        _say_kept(client.unpin_job(job_id), as_json)
+
+
+def _say_kept(job: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json({"job": job})
+    elif job["pinned"]:
+        click.echo(f"Job {job['id']} is kept until it is unpinned.")
+    else:
+        click.echo(f"Job {job['id']} goes when its time comes.")
+
+
 def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         job["id"],

@@ -14,6 +14,7 @@ NOUNS = (
     "imports",
     "modules",
     "jobs",
+    "pins",
     "runcommands",
     "audit",
     "people",

@@ -77,6 +77,8 @@ CALLS: list[tuple[Callable[[Client], Any], str, dict[str, Any]]] = [
     ),
     (lambda c: c.events(7, 3, 1), "job.events", {"job": 7, "since": 3, "wait": 1}),
     (lambda c: c.cancel(7), "job.cancel", {"job": 7}),
+    (lambda c: c.pin_job(7), "job.pin", {"job": 7}),
+    (lambda c: c.unpin_job(7), "job.unpin", {"job": 7}),
 ]
 
 LISTS: dict[str, Any] = {name: [] for name in ("modules", "categories", "people", "connections", "kinds")}
