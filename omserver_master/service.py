@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from sqlalchemy import Connection
+
 from omserver_client.errors import LoginFailed, Refused, Unavailable
 
 from . import audit
@@ -20,6 +22,7 @@ from .access import sessions
 from .access.keys import KeyRing
 from .access.throttle import LoginThrottle
 from .dispatcher import Dispatcher
+from .failpoints import reach
 from .jobs.bell import Bell, Changes
 from .jobs.submission import Rules
 from .operations.context import Site
@@ -112,10 +115,15 @@ class Master:
     def _bury(self, worker: str) -> None:
         """A worker process is gone: what it held is settled at once, not when its leases run out."""
         try:
-            transact(self._engine, lambda conn: leases.give_up_leases(conn, worker))
+            transact(self._engine, lambda conn: self._give_up(conn, worker))
             transact(self._engine, lambda conn: workers.forget_worker(conn, worker))
         except Unavailable as error:
             log.warning("the leases of %s run out by themselves: %s", worker, error)
+
+    @staticmethod
+    def _give_up(conn: Connection, worker: str) -> None:
+        leases.give_up_leases(conn, worker)
+        reach("bury.before_commit")
 
     def _ring(self) -> None:
         for worker in self._workers:

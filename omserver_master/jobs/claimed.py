@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping
 
+from omserver_master.failpoints import reach
 from omserver_master.registry.pool import ChildPool
 from omserver_master.registry.variants import unbundle
 from omserver_master.store import connections, modules
@@ -64,6 +65,7 @@ class ClaimedJob:
             before = left.read(conn, self._site_key, self._row, self._roads.ids())
             source = modules.source_of(conn, self._row["module"], self._row["module_sha256"])
             kinds = _kinds(conn, before) if source and unbundle(source.encode()) else None
+        reach("left.read")
         if why := self._why_not(before):
             store.transact(self._engine, lambda conn: settling.settle_lost(conn, self._row, why))
             return
@@ -117,6 +119,7 @@ class ClaimedJob:
         if told:
             getattr(run, told)()
         code.start(self._start_message(before, source), lambda message: run.inbox.put(ChildSaid(message)))
+        reach("code.started")
         run.run()
 
     def _start_message(self, before: Left, source: str) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from omserver_master.backends.base import Backend, ConnectionDown, Target
 from omserver_master.contract.work import Answer, Work
+from omserver_master.failpoints import reach
 
 from .board import Seat, Step
 
@@ -165,6 +166,7 @@ def _fly(group: Group, deadline: float, tell: Callable[[object], None]) -> None:
         # This process slept; by now the job may be another worker's.
         tell(NotSent(group.host_ids, group.handle, group.work, "It was not sent in time."))
         return
+    reach("send.before")
     try:
         answers = group.backend.run(group.work, group.targets(), group.handle, deadline)
         _hear(group, answers, tell)
@@ -181,6 +183,7 @@ def _hear(group: Group, answers: Iterable[tuple[str, Answer]], tell: Callable[[o
     missing = set(group.host_ids)
     try:
         for host_id, answer in answers:
+            reach("answer.heard")
             missing.discard(int(host_id))
             tell(Answered(int(host_id), group.handle, answer))
     except ConnectionDown:
@@ -209,7 +212,9 @@ class Stopped:
 
 def _stop(group: Group, tell: Callable[[object], None]) -> None:
     targets = group.targets()
+    reach("stop.before")
     proofs = _proofs(group, targets)
+    reach("stop.proved")
     for target in targets:
         tell(Stopped(int(target.id), group.handle, proofs.get(target.id, "unknown")))
 

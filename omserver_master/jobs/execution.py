@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from omserver_master.contract.work import ANSWER_STATES, Answer, Work, work_from_wire
+from omserver_master.failpoints import reach
 
 from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, send
@@ -323,6 +324,7 @@ class JobRun:
         if seat.state != "dispatched" or seat.handle != event.handle:
             return  # it had ended, or had left that way
         answer = event.answer
+        reach("answer.taken")
         if self._cancel_until is None and self._goes_on(seat, event):
             return
         if self._cancel_until is not None and answer.state != "done":
@@ -341,6 +343,7 @@ class JobRun:
     def _hand_answer(self, seat: Seat, answer: Answer) -> None:
         self._owed.discard(seat.host.id)
         self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
+        reach("answer.handed")
 
     # -- cancel and stop
 

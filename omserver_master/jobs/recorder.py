@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
+from omserver_master.failpoints import reach
 from omserver_master.store import engine as store
 from omserver_master.store import hosts, jobs, leases, outputs, results
 from omserver_master.store.sitekey import SiteKey
@@ -87,12 +88,13 @@ class DatabaseRecorder:
                 step=group.step,
                 done=[self._step(host_id, done) for host_id, done in group.done.items()],
                 lease=LEASE,
-            )
+            ),
+            "step" if group.done else "intent",
         )
 
     def not_sent(self, host_ids: Iterable[int]) -> None:
         ids = list(host_ids)
-        self._insist(lambda conn: results.mark_not_sent(conn, self._job_id, ids, self._attempt))
+        self._insist(lambda conn: results.mark_not_sent(conn, self._job_id, ids, self._attempt), "not_sent")
 
     def ended(self, host_id: int, ending: Ending) -> None:
         if not self._kept:
@@ -119,7 +121,7 @@ class DatabaseRecorder:
         if not self._kept or not due or now < self._not_before:
             return
         try:
-            self._write(self._store)
+            self._write(self._store, "results")
             self._kept.clear()
         except Unavailable as error:
             self._not_before = now + TRY_AGAIN
@@ -129,7 +131,7 @@ class DatabaseRecorder:
         if self._start_due < float("inf"):
             self._commit_start(reason)
         else:
-            self._insist(lambda conn: jobs.set_reason(conn, self._job_id, self._attempt, reason))
+            self._insist(lambda conn: jobs.set_reason(conn, self._job_id, self._attempt, reason), "reason")
 
     def release(self, reason: str) -> None:
         """Commit everything kept, and give the job back for any worker to take up."""
@@ -139,7 +141,7 @@ class DatabaseRecorder:
                 self._store(conn)
             leases.release_job(conn, self._job_id, self._attempt, reason)
 
-        self._insist(give_back)
+        self._insist(give_back, "release")
         self._kept.clear()
 
     def news(self) -> bool:
@@ -154,7 +156,9 @@ class DatabaseRecorder:
 
     def cancelling(self) -> None:
         self._start_due = float("inf")
-        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "cancelling", ""))
+        self._insist(
+            lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "cancelling", ""), "cancelling"
+        )
 
     def finish(self, state: str, reason: str) -> None:
         """Commit the last endings and the job's end together."""
@@ -164,7 +168,7 @@ class DatabaseRecorder:
                 self._store(conn)
             jobs.finish_job(conn, self._job_id, self._attempt, state, reason)
 
-        self._insist(end)
+        self._insist(end, "finish")
         self._kept.clear()
 
     def _step(self, host_id: int, step: Step) -> StepDone:
@@ -189,19 +193,27 @@ class DatabaseRecorder:
 
     def _commit_start(self, reason: str) -> None:
         self._start_due = float("inf")
-        self._insist(lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", reason))
+        self._insist(
+            lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", reason), "start"
+        )
 
-    def _insist(self, work: Callable[[Connection], object]) -> None:
+    def _insist(self, work: Callable[[Connection], object], place: str) -> None:
         """Write, and wait for a database that takes nothing; its own limits and the lease bound the wait."""
         while True:
             try:
-                self._write(work)
+                self._write(work, place)
                 return
             except Unavailable as error:
                 log.warning("job %d waits for the database: %s", self._job_id, error)
                 time.sleep(TRY_AGAIN)
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        done = store.transact(self._engine, work)
+    def _write(self, work: Callable[[Connection], T], place: str) -> T:
+        def write(conn: Connection) -> T:
+            done = work(conn)
+            reach(f"{place}.before_commit")
+            return done
+
+        done = store.transact(self._engine, write)
+        reach(f"{place}.after_commit")
         self._announce()
         return done

@@ -8,6 +8,7 @@ from functools import partial
 from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_master.errors import LeaseLost
+from omserver_master.failpoints import reach
 from omserver_master.store import engine as store
 from omserver_master.store import jobs, leases, results
 
@@ -23,6 +24,7 @@ def settle_all(engine: Engine, worker: str) -> int:
         overdue = [row["id"] for row in jobs.overdue_jobs(conn)]
     for job_id in overdue:
         store.transact(engine, partial(_expire, job_id=job_id, worker=worker))
+        reach("settle.after_commit")
     return len(overdue)
 
 
@@ -50,5 +52,6 @@ def _end(conn: Connection, row: RowMapping, unknown: str, not_started: str, **wh
         results.end_rows(conn, job_id, attempt, ["pending"], "not_started", not_started)
         counts = results.counts(conn, [job_id])[job_id]
         jobs.finish_job(conn, job_id, attempt, job_end(counts, cancelled=row["cancel_asked"], **why), "")
+        reach("settle.before_commit")
     except LeaseLost:
         log.info("job %d was settled by another worker", job_id)

@@ -26,6 +26,7 @@ from omserver_master import audit
 from omserver_master.access import rights
 from omserver_master.access.rights import Person
 from omserver_master.caller import Caller
+from omserver_master.failpoints import reach
 from omserver_master.registry.moduleinfo import ModuleInfo
 from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
@@ -153,10 +154,14 @@ def submit(
 
     def work(conn: Connection) -> Submitted:
         found = plan(conn, rules, person, wish, module)
-        return _insert(conn, found, person, caller, wish, message_id, key)
+        done = _insert(conn, found, person, caller, wish, message_id, key)
+        reach("submit.before_commit")
+        return done
 
     try:
-        return store.transact(engine, work)
+        done = store.transact(engine, work)
+        reach("submit.after_commit")
+        return done
     except IntegrityError:
         # Somebody with the same key or message was faster: their job is the answer.
         with store.read(engine) as conn:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from omserver_master.contract.work import Answer, Run, Work
+from omserver_master.failpoints import reach
 
 from .board import Ending, Seat
 from .dispatch import Group, digest, prove, take_up
@@ -86,8 +87,10 @@ class Takeover:
         """
         asked, self._waiting = self._waiting, {}
         for group in asked.values():
+            reach("takeover.before_ask")
             until = max(seat.left_at.until for seat in group.seats if seat.left_at is not None)
             take_up(group, max(until, least_deadline), self._tell)
+            reach("takeover.asked")
         return asked
 
     def takes(self, seat: Seat, group: Group, answer: Answer) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
+from omserver_master.failpoints import reach
 from omserver_master.registry.pool import ChildPool
 from omserver_master.settings import Settings
 from omserver_master.store import engine as store
@@ -107,12 +108,16 @@ class Worker:
             return False
         if row is None:
             return False
+        reach("claim.after_commit")
         self._start(row)
         return True
 
     def _claim(self, conn: Connection) -> RowMapping | None:
         """The oldest job that nobody has: new, given back, or left by a worker that is gone."""
-        return leases.claim_job(conn, self.name, LEASE, OPEN_JOB)
+        row = leases.claim_job(conn, self.name, LEASE, OPEN_JOB)
+        if row is not None:
+            reach("claim.before_commit")
+        return row
 
     def _start(self, row: RowMapping) -> None:
         folder = self._settings.modules_dir
@@ -171,9 +176,11 @@ class Worker:
                 job.wake()
 
     def _renew_one(self, job: ClaimedJob) -> None:
-        store.transact(
-            self._engine, lambda conn: leases.renew_lease(conn, job.id, self.name, job.attempt, LEASE)
-        )
+        def renew(conn: Connection) -> None:
+            leases.renew_lease(conn, job.id, self.name, job.attempt, LEASE)
+            reach("renew.before_commit")
+
+        store.transact(self._engine, renew)
 
     def _sweep(self) -> None:
         if settling.settle_all(self._engine, self.name):

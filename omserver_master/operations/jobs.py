@@ -13,6 +13,7 @@ from pydantic import Field
 from omserver_client.errors import BadRequest, Forbidden, NotFound
 from omserver_master import audit
 from omserver_master.access import rights
+from omserver_master.failpoints import reach
 from omserver_master.jobs import submission
 from omserver_master.jobs.selection import Named
 from omserver_master.jobs.states import FINAL_JOB, HOST_STATES, JOB_STATES
@@ -110,6 +111,7 @@ def preview(context: Context, args: Wanted) -> dict[str, Any]:
 def submit(context: Context, args: Submit) -> dict[str, Any]:
     """Commit a job; when this answers, it is durable. The same idempotency key answers the same job."""
     done = commit(context, args.wish())
+    reach("submit.before_answer")
     return {"job": _job(context, done.job_id), "repeated": done.repeated}
 
 
@@ -204,6 +206,8 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
         if row["state"] not in FINAL_JOB:
             jobs.ask_cancel(conn, args.job)
             audit.accepted(conn, context.caller, context.who, "job.cancel", f"job {args.job}", row["module"])
+            reach("cancel.before_commit")
+    reach("cancel.after_commit")
     context.site.ring()
     return {"job": _job(context, args.job)}
 
