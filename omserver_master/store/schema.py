@@ -245,7 +245,9 @@ jobs = Table(
     #: What to do while a lock is held: "queue", "skip" or "refuse".
     Column("lock_mode", WORD, nullable=False, default="queue"),
     #: The job whose hosts it does again.
-    Column("rerun_of", Id),
+    Column("rerun_of", Id, index=True),
+    #: Until when hosts that were unreachable are tried again; null: not at all.
+    Column("until", UtcTime, index=True),
     #: Kept, whatever its age.
     Column("pinned", Boolean, nullable=False, default=False),
     #: Since when its outputs are gone, by age or size.

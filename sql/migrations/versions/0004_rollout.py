@@ -36,6 +36,7 @@ def upgrade():
     _add("jobs", sa.Column("progress", JSON, nullable=True))
     _add("jobs", sa.Column("lock_mode", WORD, nullable=False, server_default="queue"))
     _add("jobs", sa.Column("rerun_of", ID, nullable=True))
+    _add("jobs", sa.Column("until", TIME, nullable=True))
     _add("jobs", sa.Column("pinned", sa.Boolean(), nullable=False, server_default=no))
     _add("jobs", sa.Column("purged", TIME, nullable=True))
     op.create_table(
@@ -49,3 +50,5 @@ def upgrade():
         if_not_exists=True,
     )
     op.create_index("ix_job_locks_name", "job_locks", ["name"], if_not_exists=True)
+    op.create_index("ix_jobs_rerun_of", "jobs", ["rerun_of"], if_not_exists=True)
+    op.create_index("ix_jobs_until", "jobs", ["until"], if_not_exists=True)
