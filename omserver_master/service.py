@@ -201,6 +201,7 @@ class WorkerProcess:
     def _spawn(self) -> subprocess.Popen[bytes]:
         fd = self._far_end.fileno()
         argv = [sys.executable, "-m", "omserver_master", "worker", "--name", self.name, "--bell", str(fd)]
+        argv += ["--parent", str(os.getpid())]
         return subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.DEVNULL)
 
     def _listen(self) -> None:

@@ -32,6 +32,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 class System:
     """One OMServer under *home*. Passwords of its people are in ``passwords``."""
 
+    #: What starts a master.
+    argv: Sequence[str] = (sys.executable, "-m", "omserver_master", "master")
+
     def __init__(self, home: Path, **settings: Any) -> None:
         self.home = home
         self.port = free_port()
@@ -58,6 +61,11 @@ class System:
         """The master's process id."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The master's process, also after its death; None before the start and after the stop."""
+        return self._process
 
     def _furnish(self) -> None:
         open_home(self.settings)
@@ -108,7 +116,7 @@ class System:
         self.log.parent.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "omserver_master", "master"],
+                self.argv,
                 env=self.environment,
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,

@@ -16,7 +16,8 @@ from .master import log_to_stderr
 @click.command(name="worker")
 @click.option("--name", default=None, help="Name of this worker; default: host name and process id.")
 @click.option("--bell", type=int, default=None, hidden=True, help="File descriptor of the master's doorbell.")
-def command(name: str | None, bell: int | None) -> None:
+@click.option("--parent", type=int, default=None, hidden=True, help="Process id of the master.")
+def command(name: str | None, bell: int | None, parent: int | None) -> None:
     """Run jobs from the queue until SIGTERM or Ctrl-C. `omserver master` starts its own workers."""
     from ..jobs.bell import Bell
     from ..jobs.worker import MOST_JOBS, Worker
@@ -31,7 +32,8 @@ def command(name: str | None, bell: int | None) -> None:
         os.environ[f"{PREFIX}HOME"] = str(settings.home)
         engine = make_engine(settings.database_url, pool_size=MOST_JOBS + 4)
         with ChildPool(2) as pool:
-            running = Worker(name, settings, engine, pool, Bell.from_fd(bell) if bell is not None else None)
+            heard = Bell.from_fd(bell) if bell is not None else None
+            running = Worker(name, settings, engine, pool, heard, parent)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: running.stop())
             running.run()

@@ -49,17 +49,25 @@ class Worker:
 
     Args:
         bell: rung by the master when there is something new, and rung back after each commit.
+        parent: the master's process id, whose end is ours; by default that of our parent now.
     """
 
     def __init__(
-        self, name: str, settings: Settings, engine: Engine, pool: ChildPool, bell: Bell | None
+        self,
+        name: str,
+        settings: Settings,
+        engine: Engine,
+        pool: ChildPool,
+        bell: Bell | None,
+        parent: int | None = None,
     ) -> None:
         self.name = name
         self._settings = settings
         self._engine = engine
         self._pool = pool
         self._bell = bell
-        self._parent = os.getppid()
+        # The master may have died while we were starting: then our parent is somebody else by now.
+        self._parent = parent or os.getppid()
         self._stop_asked = False
         self._site_key: SiteKey = read_site_key(settings.site_key)
         self._roads = SiteRoads(engine, self._site_key)

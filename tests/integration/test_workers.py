@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +20,7 @@ from omserver_master.store import leases
 from omserver_master.store.engine import begin
 from omserver_master.store.schema import jobs
 from tests.integration.conftest import MODULES
-from tests.system import System, wait_for_end
+from tests.system import CHECKOUT, System, wait_for_end
 
 
 @pytest.fixture
@@ -81,6 +83,12 @@ def test_jobs_survive_a_master_that_is_killed(lone: System) -> None:
     lone.start()
     with lone.client() as client:
         assert client.job(job)["state"] == "succeeded"
+
+
+def test_a_worker_whose_master_died_before_it_was_ready_ends(lone: System) -> None:
+    """It is not that master's child, as if the master had been killed while the worker loaded its code."""
+    argv = [sys.executable, "-m", "omserver_master", "worker", "--parent", str(lone.pid)]
+    assert subprocess.run(argv, env=lone.environment, cwd=CHECKOUT, timeout=20, check=False).returncode == 0
 
 
 def test_a_stopped_master_says_what_it_does_not_know(lone: System) -> None:
