@@ -1,0 +1,100 @@
+"""Reads from the database what the oracle compares."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+
+from omserver_client.errors import Unavailable
+from omserver_master.errors import AuditBroken
+from omserver_master.jobs.states import FINAL_JOB
+from omserver_master.store import audit as audits
+from omserver_master.store import outputs
+from omserver_master.store.engine import read
+from omserver_master.store.schema import audit_events, host_results, jobs
+
+from .acks import Asked
+from .oracle import HostRow, JobRow, Verdict, judge
+from .place import Place
+
+
+def wait_until_final(place: Place, asked: Sequence[Asked], seconds: float) -> float:
+    """Mend the place until every job of *asked* is over, or *seconds* have passed; how long it took."""
+    tokens, began = {wish.token for wish in asked}, time.monotonic()
+    while time.monotonic() - began < seconds:
+        place.mend()
+        try:
+            if not _open_jobs(place, tokens):
+                break
+        except Unavailable:
+            pass
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def verdict(place: Place, asked: Sequence[Asked]) -> Verdict:
+    """What the oracle says about *asked*."""
+    with read(place.system.engine) as conn:
+        found = judge(asked, read_jobs(place, asked), place.ledger(), _audit_rows(place))
+        try:
+            audits.verify(conn)
+        except AuditBroken as error:
+            found.wrong("audit", str(error))
+    return found
+
+
+def read_jobs(place: Place, asked: Sequence[Asked]) -> list[JobRow]:
+    """The jobs of these wishes, whatever their callers were told."""
+    tokens = {wish.token for wish in asked}
+    with read(place.system.engine) as conn:
+        found = []
+        for row in conn.execute(select(jobs.c.id, jobs.c.params, jobs.c.state)).all():
+            if row.params.get("token") not in tokens:
+                continue
+            mine = select(host_results).where(host_results.c.job_id == row.id)
+            hosts = [
+                HostRow(
+                    one["host"],
+                    one["state"],
+                    one["reason"],
+                    one["rc"],
+                    outputs.get_output(conn, place.system.site_key, one["stdout_id"]),
+                )
+                for one in conn.execute(mine).mappings()
+            ]
+            found.append(JobRow(row.id, row.params["token"], row.state, hosts))
+    return found
+
+
+def keep(place: Place, asked: Sequence[Asked], folder: Path) -> None:
+    """Copy the evidence into *folder*: wishes and acknowledgements, jobs, the ledger, the master's log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = [{**wish.__dict__, "answered_jobs": sorted(wish.answered_jobs)} for wish in asked]
+    (folder / "acknowledged.json").write_text(json.dumps(said, indent=1))
+    found = [
+        {**job.__dict__, "hosts": [{**row.__dict__, "stdout": repr(row.stdout)} for row in job.hosts]}
+        for job in read_jobs(place, asked)
+    ]
+    (folder / "jobs.json").write_text(json.dumps(found, indent=1))
+    (folder / "ledger").write_bytes(place.ledger_file.read_bytes())
+    (folder / "master.log").write_bytes(place.system.log.read_bytes())
+
+
+def _open_jobs(place: Place, tokens: Collection[str]) -> int:
+    with read(place.system.engine) as conn:
+        rows = conn.execute(select(jobs.c.params).where(jobs.c.state.not_in(FINAL_JOB))).all()
+    return sum(row.params.get("token") in tokens for row in rows)
+
+
+def _audit_rows(place: Place) -> dict[str, Counter[int]]:
+    found: dict[str, Counter[int]] = {"job.submit": Counter(), "job.cancel": Counter()}
+    wanted = audit_events.c.action.in_(list(found)), audit_events.c.outcome == "ok"
+    with read(place.system.engine) as conn:
+        for row in conn.execute(select(audit_events.c.action, audit_events.c.target).where(*wanted)):
+            found[row.action][int(row.target.removeprefix("job "))] += 1
+    return found

@@ -1,0 +1,248 @@
+"""A real OMServer that is meant to be hurt: master, workers, database, invented hosts with their ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from omserver_client import Client
+from omserver_master.failpoints import VARIABLE
+from tests.system import CHECKOUT, System
+
+from .process import DEFECT, PACE
+from .servers import make_server
+
+MODULES = Path(__file__).parent / "modules"
+#: Hosts that do as they are told; that take their time whatever they are told; that answer oddly.
+OBEDIENT = [f"h-{number:02}" for number in range(1, 33)]
+SLOW = ["late-1", "late-2"]
+ODD = ["twice-1", "stranger-1"]
+RULES = {
+    "h-*": {"ending": "obeys"},
+    "late-*": {"seconds": 0.7},
+    "twice-*": {"seconds": 0.2, "ending": "twice"},
+    "stranger-*": {"seconds": 0.2, "ending": "stranger"},
+}
+#: Seconds until a master answers after its start.
+UP_LIMIT = 60.0
+
+
+class CampaignSystem(System):
+    """A master that is started through the campaign's own entry."""
+
+    argv = (sys.executable, "-m", "campaign.process", "master")
+
+
+class Place:
+    """All of it in one folder, until :meth:`close`.
+
+    Args:
+        database: one of `servers.DATABASES`.
+        pace: what all claims, heartbeats and pauses are multiplied with.
+        defect: the name of one of `defects.DEFECTS`.
+    """
+
+    def __init__(
+        self, database: str = "sqlite", *, pace: float = 1.0, defect: str = "", workers: int = 2
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="omcamp", dir="/tmp"))  # sockets want short paths
+        self.database, self.pace = database, pace
+        self.points = self.folder / "points"
+        self.points.mkdir()
+        self.ledger_file = self.folder / "ledger"
+        self.socket = self.folder / "sim"
+        self._stopped: dict[int, float] = {}
+        self._lock = threading.RLock()
+        self._known: dict[int, psutil.Process] = {}
+        self.fleet = self._start_fleet()
+        self.server = make_server(database, self.folder)
+        self.system = CampaignSystem(
+            self.folder / "home", modules_dir=MODULES, workers=workers, database_url=self.server.url
+        )
+        self.system.environment |= {VARIABLE: str(self.points), PACE: str(pace), DEFECT: defect}
+        way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
+        self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
+        self.system.start()
+        self._login()
+
+    def close(self) -> None:
+        """End everything that was started here, and forget it."""
+        self._resume_all()
+        self.workers()  # so that orphans are known
+        with contextlib.suppress(Exception):
+            self.system.stop(signal.SIGKILL)
+        for process in self._known.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.system.engine.dispose()
+        self.fleet.kill()
+        self.fleet.wait(10)
+        self.server.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what is there
+
+    def client(self) -> Client:
+        """A new client of the admin's."""
+        return self.system.client(timeout=15.0)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """What the hosts wrote down so far."""
+        lines = self.ledger_file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def workers(self) -> list[psutil.Process]:
+        """The workers that this master started, and the orphans of masters before it."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.system.pid).children():
+                self._known.setdefault(child.pid, child)
+        return [process for process in list(self._known.values()) if _is_worker(process)]
+
+    def children(self) -> list[psutil.Process]:
+        """The processes in which module code runs."""
+        found = []
+        for worker in self.workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += worker.children()
+        return found
+
+    # -- faults
+
+    def arm(self, name: str, action: str = "kill") -> None:
+        """Let *action* happen when a process reaches the failpoint *name* for the next time."""
+        self.disarm()
+        part = self.points / f".{name}"
+        part.write_text(action)
+        part.rename(self.points / name)
+
+    def disarm(self) -> None:
+        """Nothing happens at any failpoint from now on."""
+        for file in self.points.iterdir():
+            file.unlink(missing_ok=True)
+
+    def fired(self, name: str) -> bool:
+        """Whether the failpoint that was armed was reached."""
+        return (self.points / f"{name}.done").exists()
+
+    def kill_master(self) -> None:
+        """SIGKILL to the master alone: its workers end what they have begun."""
+        self.workers()
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            os.kill(self.system.pid, signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """SIGKILL to the master with its workers and children."""
+        self.workers()
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            os.killpg(self.system.pid, signal.SIGKILL)
+
+    def suspend(self, process: psutil.Process, seconds: float) -> None:
+        """SIGSTOP; :meth:`mend` sends SIGCONT after *seconds*."""
+        with self._lock, contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+            self._stopped[process.pid] = time.monotonic() + seconds
+            self._known.setdefault(process.pid, process)
+
+    def cut(self) -> None:
+        """Nobody reaches the invented hosts any more."""
+        with contextlib.suppress(FileNotFoundError):
+            self.socket.rename(f"{self.socket}.cut")
+
+    def join(self) -> None:
+        """They can be reached again."""
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{self.socket}.cut").rename(self.socket)
+
+    # -- and their ends
+
+    def mend(self) -> None:
+        """Start again what is dead, and wake what slept long enough."""
+        with self._lock:
+            self.server.start()
+            now = time.monotonic()
+            for pid in [pid for pid, until in self._stopped.items() if until <= now]:
+                self._resume(pid)
+            if not self.is_up():
+                self._start_master()
+
+    def is_up(self) -> bool:
+        """Whether the master's process lives."""
+        process = self.system.process
+        return process is not None and process.poll() is None
+
+    def heal(self) -> None:
+        """The end of all faults."""
+        self.join()
+        self.disarm()
+        self._resume_all()
+        self.mend()
+
+    def wake_sleepers(self) -> None:
+        """SIGCONT to whatever a failpoint stopped."""
+        for process in [psutil.Process(self.system.pid), *self.workers()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_STOPPED:
+                    process.resume()
+
+    def _resume_all(self) -> None:
+        with self._lock:
+            for pid in list(self._stopped):
+                self._resume(pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.wake_sleepers()
+
+    def _resume(self, pid: int) -> None:
+        del self._stopped[pid]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._known[pid].resume()
+
+    def _start_master(self) -> None:
+        end = time.monotonic() + UP_LIMIT
+        while True:
+            try:
+                self.system.start()
+                return
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                self.server.start()
+                time.sleep(0.2)
+
+    def _start_fleet(self) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "campaign.fleet", str(self.socket), json.dumps(RULES)]
+        argv.append(str(self.ledger_file))
+        fleet = subprocess.Popen(argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
+        while not self.socket.exists():
+            if fleet.poll() is not None:
+                raise RuntimeError("the invented hosts did not start")
+            time.sleep(0.02)
+        return fleet
+
+    def _login(self) -> None:
+        with self.client():
+            pass
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and "worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False

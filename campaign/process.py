@@ -1,0 +1,61 @@
+"""The entry of the campaign's masters and workers: OMServer as it is, at another pace, or broken on purpose.
+
+    python -m campaign.process master | worker ...
+
+``CAMPAIGN_PACE`` shortens claims, heartbeats and pauses alike (0.2: a fifth), so that an hour shows five
+hours of takeovers. ``CAMPAIGN_DEFECT`` names one of `defects.DEFECTS`. Nothing else is different.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+from omserver_master import service
+from omserver_master.commands import main
+from omserver_master.jobs import dispatch, recorder, settling, worker
+
+PACE = "CAMPAIGN_PACE"
+DEFECT = "CAMPAIGN_DEFECT"
+
+#: Where seconds stand that are scaled with the pace.
+_SECONDS = (
+    (recorder, "LEASE"),
+    (worker, "LEASE"),
+    (settling, "LEASE"),
+    (worker, "HEARTBEAT"),
+    (worker, "SWEEP"),
+    (dispatch, "LATEST_SEND"),
+    (service, "LONGEST_PAUSE"),
+)
+
+
+def keep_pace(pace: float) -> None:
+    """Scale all of `_SECONDS`; a name that is gone is an error, so that nothing is measured wrongly."""
+    for module, name in _SECONDS:
+        setattr(module, name, getattr(module, name) * pace)
+
+
+def _spawn(self: service.WorkerProcess) -> subprocess.Popen[bytes]:
+    """As the original, but through this entry."""
+    fd = self._far_end.fileno()
+    argv = [sys.executable, "-m", "campaign.process", "worker", "--name", self.name, "--bell", str(fd)]
+    argv += ["--parent", str(os.getpid())]
+    return subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.DEVNULL)
+
+
+def prepare(environment: Any = os.environ) -> None:
+    """Make this process one of the campaign's."""
+    service.WorkerProcess._spawn = _spawn  # type: ignore[method-assign]
+    keep_pace(float(environment.get(PACE) or 1))
+    if environment.get(DEFECT):
+        from . import defects
+
+        defects.DEFECTS[environment[DEFECT]].apply()
+
+
+if __name__ == "__main__":
+    prepare()
+    main()
