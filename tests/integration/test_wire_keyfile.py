@@ -79,6 +79,7 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
         line(GOOD.secret).replace(GOOD.kid_hex, "12"),
         line(GOOD.secret).replace(" web ", " ../web "),
     ],
+    ids=["nothing", "version", "more", "short", "long", "empty", "letters", "number", "name"],
 )
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(BadKeyFile):

@@ -24,7 +24,9 @@ def test_a_weak_or_published_password_is_refused(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["correct horse battery", "查看系统日志的最后若干行吧", passwords.invent()]
+    "password",
+    ["correct horse battery", "查看系统日志的最后若干行吧", passwords.invent()],
+    ids=["English", "Chinese", "invented"],
 )
 def test_a_good_password_is_taken(password: str) -> None:
     passwords.refuse_weak("omadmin", password)
