@@ -27,7 +27,7 @@ def run_pytest(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(folder)],
-        env={**os.environ, "CI": ci},
+        env={**os.environ, "CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=folder,
         capture_output=True,
         text=True,
