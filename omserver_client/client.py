@@ -57,6 +57,7 @@ _REPEATABLE = frozenset(
         "connections.disable",
         "connections.try",
         "job.preview",
+        "job.rerun_preview",
         "job.list",
         "job.show",
         "job.results",
@@ -210,10 +211,34 @@ class Client(ConnectionCalls, HostCalls):
         """Submit a job: ``{job, repeated}``.
 
         *key* is the idempotency key (by default a fresh one); *options* are ``confirm``, ``timeout`` and
-        ``start_before`` (seconds), and ``dry_run``.
+        ``start_before`` (seconds), ``dry_run``, and ``until`` (unix seconds): until when hosts that are
+        unreachable are tried again.
         """
         args = _work(module, params, hosts) | _given(options)
         return self.call("job.submit", args, key=key or str(uuid.uuid4()))
+
+    def rerun(
+        self,
+        job: int,
+        *,
+        on: str | None = None,
+        hosts: Hosts = (),
+        key: str | None = None,
+        **options: Any,
+    ) -> Json:
+        """Do a job again on some of its hosts: ``{job, repeated}``.
+
+        Either *on*, how they ended there (``failed``, ``unreachable``, ``unfinished``, ``all``), or *hosts*.
+        *options* are ``confirm``, ``dry_run`` and ``until``, as of `submit`.
+        """
+        args = _again(job, on, hosts) | _given(options)
+        return self.call("job.rerun", args, key=key or str(uuid.uuid4()))
+
+    def preview_rerun(
+        self, job: int, *, on: str | None = None, hosts: Hosts = (), dry_run: bool | None = None
+    ) -> Json:
+        """What `rerun` would do, as `preview` says it."""
+        return self.call("job.rerun_preview", _again(job, on, hosts) | _given({"dry_run": dry_run}))
 
     def job(self, job: int) -> Json:
         """One job."""
@@ -331,6 +356,11 @@ def _work(module: str | int, params: Params, hosts: Hosts) -> Json:
     picked = [hosts] if isinstance(hosts, str) else list(hosts)
     given = dict(params) if isinstance(params, Mapping) else list(params or ())
     return {"module": str(module), "params": given, "hosts": picked}
+
+
+def _again(job: int, on: str | None, hosts: Hosts) -> Json:
+    picked = [hosts] if isinstance(hosts, str) else list(hosts)
+    return {"job": job} | _given({"on": on, "hosts": picked or None})
 
 
 def _given(options: Mapping[str, Any]) -> Json:

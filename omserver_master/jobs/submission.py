@@ -32,12 +32,15 @@ from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
 
+from .rerun import Again, Rerun, changed_module, choose_again, may_have_run
 from .selection import Named, choose
 
 #: Seconds that a job may wait for its first dispatch, unless the caller says otherwise.
 START_BEFORE = 3600
 #: A host that was not seen for so many seconds is warned about.
 LONG_UNSEEN = 3600.0
+#: Seconds that hosts which were off are tried again at most.
+LONGEST_UNTIL = 31 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ class Plan:
     confirm: int | None
     warnings: list[Mapping[str, str]] = field(default_factory=list)
     dry_run: bool = False
+    rerun: Rerun | None = None
 
     @property
     def omctl(self) -> str:
         """The command line that asks for the same."""
+        if self.rerun is not None:
+            return self.rerun.omctl + (" --dry-run" if self.dry_run else "")
         words = ["omctl", "run", self.module.id]
         for row in self.rows:
             words += ["--host", row["name"]]
@@ -73,12 +79,18 @@ class Wish:
     timeout: int | None = None
     start_before: int | None = None
     dry_run: bool = False
+    #: Whose hosts it is for; then *named* is empty.
+    rerun: Rerun | None = None
+    #: Until when hosts that are unreachable are tried again, in unix seconds.
+    until: float | None = None
 
     def fingerprint(self) -> str:
         """The same for the same wish, whatever message it came in."""
         hosts_named = [[n.id, n.name, n.ip] for n in self.named]
         fields: list[Any] = [self.module, self.params, hosts_named, self.timeout, self.start_before]
         fields += ["dry run"] if self.dry_run else []
+        fields += [["rerun", *self.rerun.fields()]] if self.rerun else []
+        fields += [["until", self.until]] if self.until is not None else []
         return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -123,12 +135,19 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
         Refused: the first thing that is wrong with it, as its own class.
     """
     _check_dry_run(module, wish)
-    rows = _rows(conn, person, wish.named)
+    _check_until(module, wish)
+    again = choose_again(conn, wish.rerun, rights.visible_hosts(conn, person)) if wish.rerun else None
+    rows = _rows(conn, person, again.named if again else wish.named)
     _check_rights(conn, person, module.id, rows)
     _check_engines(conn, module, rows)
     params = module.read_params(wish.params)
     confirm = None if wish.dry_run else _confirm(module, len(rows), rules.confirm_above)
-    return Plan(module, params, rows, confirm, _warnings(conn, rows), wish.dry_run)
+    warnings = _warnings(conn, rows)
+    if again is not None:
+        twice = again.unknown if module.repeat == "once" and not wish.dry_run else ()
+        confirm = len(rows) if twice else confirm
+        warnings = [*_warnings_again(again, module, twice), *warnings]
+    return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun)
 
 
 def submit(
@@ -218,11 +237,14 @@ def _insert(
         "engines": list(module.engines),
         "timeout": timeout,
         "start_before": start_before,
+        "rerun_of": wish.rerun.job if wish.rerun else None,
+        "until": wish.until,
     }
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
     job_id = jobs.insert_job(conn, row, members)
     names = ", ".join(h["name"] for h in found.rows[:50])
     how = "dry run of module" if wish.dry_run else "module"
+    how = f"again after job {wish.rerun.job}: {how}" if wish.rerun else how
     detail = f"{how} {module.id} on {_hosts(len(found.rows))}: {names}; {json.dumps(found.params)}"
     audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
     return Submitted(job_id, False)
@@ -282,6 +304,17 @@ def _check_dry_run(module: ModuleInfo, wish: Wish) -> None:
         raise BadRequest(text, field="dry_run")
 
 
+def _check_until(module: ModuleInfo, wish: Wish) -> None:
+    if wish.until is None:
+        return
+    if module.repeat == "once" and not wish.dry_run:
+        text = f"Module {module.id} is never repeated by itself, so its hosts can't be tried again."
+        raise BadRequest(text, field="until")
+    if not 0 < wish.until - time.time() <= LONGEST_UNTIL:
+        text = f"Hosts are tried again until a time within the next {LONGEST_UNTIL / 86_400:g} days."
+        raise BadRequest(text, field="until")
+
+
 def _check_engines(conn: Connection, module: ModuleInfo, rows: Sequence[RowMapping]) -> None:
     """Refuse a host that has no way of a kind that the module works with; no other kind is ever taken."""
     if not module.engines:
@@ -301,6 +334,11 @@ def _confirm(module: ModuleInfo, number: int, confirm_above: int) -> int | None:
     if most is None:
         most = number if module.repeat == "read_only" else confirm_above
     return number if number > most or module.risk == "high" else None
+
+
+def _warnings_again(again: Again, module: ModuleInfo, twice: Sequence[str]) -> list[Mapping[str, str]]:
+    changed = [changed_module(again.first)] if module.sha256 != again.first["module_sha256"] else []
+    return [*changed, *again.warnings, *(may_have_run(host, again.first["id"]) for host in twice)]
 
 
 def _warnings(conn: Connection, rows: Sequence[RowMapping]) -> list[Mapping[str, str]]:

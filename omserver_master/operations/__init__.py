@@ -15,6 +15,7 @@ NOUNS = (
     "modules",
     "jobs",
     "pins",
+    "reruns",
     "runcommands",
     "audit",
     "people",

@@ -59,11 +59,12 @@ class Submit(Wanted):
     confirm: Number | None = None
     timeout: int | None = Field(None, ge=1, le=86_400)
     start_before: int | None = Field(None, ge=1, le=7 * 86_400)
+    #: Until when hosts that are unreachable are tried again, in unix seconds.
+    until: float | None = None
 
     def wish(self) -> Wish:
-        return replace(
-            super().wish(), confirm=self.confirm, timeout=self.timeout, start_before=self.start_before
-        )
+        limits = {name: getattr(self, name) for name in ("confirm", "timeout", "start_before", "until")}
+        return replace(super().wish(), **limits)
 
 
 class JobId(Args):
@@ -236,7 +237,8 @@ def _job(context: Context, job_id: int) -> dict[str, Any]:
     with store.read(context.site.engine) as conn:
         scope = rights.visible_hosts(conn, context.who)
         row = _visible(conn, job_id, scope)
-        return views.job(row, results.counts(conn, [job_id], scope)[job_id])
+        shown = views.job(row, results.counts(conn, [job_id], scope)[job_id])
+        return shown | views.reruns(jobs.reruns_of(conn, job_id, scope))
 
 
 def _visible(conn: Any, job_id: int, scope: jobs.Scope) -> Any:

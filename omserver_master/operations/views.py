@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -18,7 +18,7 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
     """A job; *counts* says how many of its hosts are in each state."""
     plain = (
         "id module title title_zh params user state reason created started finished timeout repeat event"
-        " module_sha256 dry_run pinned purged"
+        " module_sha256 dry_run pinned purged rerun_of until"
     )
     return {name: row[name] for name in plain.split()} | {
         "key": row["key_name"],
@@ -26,6 +26,12 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
         "hosts": row["host_count"],
         "cancel_asked": row["cancel_asked"],
     }
+
+
+def reruns(rows: Sequence[Row]) -> dict[str, Any]:
+    """The jobs that did a job again, oldest first."""
+    plain = ("id", "state", "created", "finished", "dry_run")
+    return {"reruns": [{name: row[name] for name in plain} for row in rows]}
 
 
 def result(row: Row) -> dict[str, Any]:
@@ -58,6 +64,7 @@ def plan(found: Plan) -> dict[str, Any]:
         "warnings": [dict(warning) for warning in found.warnings],
         "confirm": found.confirm,
         "dry_run": found.dry_run,
+        "rerun_of": found.rerun.job if found.rerun else None,
         "omctl": found.omctl,
     }
 

@@ -94,6 +94,12 @@ def list_jobs(
     return list(conn.execute(query).mappings())
 
 
+def reruns_of(conn: Connection, job_id: int, scope: Scope = None) -> list[RowMapping]:
+    """The jobs that do *job_id* again on some of its hosts, oldest first."""
+    query = _jobs().where(jobs.c.rerun_of == job_id, *_in_scope(scope)).order_by(jobs.c.id)
+    return list(conn.execute(query).mappings())
+
+
 def event_of(conn: Connection, job_id: int) -> int | None:
     """The number of the job's latest event; None if there is no such job."""
     found: int | None = conn.execute(_EVENT_OF, {"job": job_id}).scalar()

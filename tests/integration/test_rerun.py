@@ -1,0 +1,242 @@
+"""Doing a job again where it failed, where nobody answered, where it was not finished, or where one says."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from omserver_client import Client
+from omserver_client.errors import BadRequest, ConfirmationNeeded, Forbidden, NotFound, UnknownHost
+from omserver_master.store import hosts
+from omserver_master.store.engine import begin
+from omserver_master.store.schema import host_results
+from tests.integration.conftest import MODULES
+from tests.system import CHECKOUT, System, wait_for_end
+
+RULES: dict[str, Any] = {"bad-*": {"rc": 3}}
+NAMES = ("well-1", "well-2", "bad-1", "off-1", "off-2")
+
+
+class Place:
+    """A site of invented hosts, of which ``bad-1`` fails and any can be switched off."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "sim.socket"
+        files = [str(self._socket), json.dumps(RULES), str(folder / "ledger")]
+        command = [sys.executable, "-m", "omserver_master.backends.simfleet", *files]
+        self._fleet = subprocess.Popen(command, cwd=CHECKOUT)
+        while not self._socket.exists():
+            assert self._fleet.poll() is None
+            time.sleep(0.05)
+        folder = folder / "modules"
+        folder.mkdir()
+        for module in ("2001", "2018"):
+            (folder / f"Mid_{module}.py").write_text((MODULES / f"Mid_{module}.py").read_text())
+        self.system = System(folder.parent / "home", modules_dir=folder, workers=1)
+        way = self.system.add_connection("invented", "sim", {"socket": str(self._socket)})
+        self.system.add_hosts(NAMES, way)
+        self.system.add_hosts(["elsewhere"], way, app="db.domain.com", category="Linux.Db")
+        self.system.add_user("olga", "operator", categ_id=1)
+        self.system.add_user("victor", "viewer")
+        self.system.start()
+
+    def power(self, on: bool, *names: str) -> None:
+        """Switch hosts on or off."""
+        for name in names:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.connect(str(self._socket))
+                line.sendall(json.dumps({"do": "power", "host": name, "on": on}).encode() + b"\n")
+                line.makefile().readline()
+
+    def set_row(self, job: int, host: str, **columns: Any) -> None:
+        """Write into a host's row what no test can bring about in a moment."""
+        mine = host_results.c.job_id == job, host_results.c.host == host
+        with begin(self.system.engine) as conn:
+            conn.execute(update(host_results).where(*mine).values(**columns))
+
+    def close(self) -> None:
+        self.system.close()
+        self._fleet.kill()
+        self._fleet.wait(10)
+
+
+@pytest.fixture(scope="module")
+def module_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    place = Place(tmp_path_factory.mktemp("rerun"))
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def place(module_place: Place) -> Place:
+    module_place.power(False, "off-1", "off-2")
+    return module_place
+
+
+@pytest.fixture
+def admin(place: Place) -> Iterator[Client]:
+    with place.system.client() as client:
+        yield client
+
+
+def run(client: Client, names: list[str], module: str = "2001", **options: Any) -> dict[str, Any]:
+    params = {"word": "x"} if module == "2001" else None
+    return wait_for_end(client, client.submit(module, params, names, **options)["job"]["id"])
+
+
+def hosts_of(client: Client, job: int) -> dict[str, str]:
+    """How each host of a job ended, by name."""
+    return {row["host"]: row["state"] for row in client.results(job)["results"]}
+
+
+def test_a_rerun_does_the_same_on_the_hosts_that_are_meant_and_both_jobs_say_so(
+    place: Place, admin: Client
+) -> None:
+    first = run(admin, list(NAMES), timeout=2)
+    assert hosts_of(admin, first["id"]) == {
+        "well-1": "ok",
+        "well-2": "ok",
+        "bad-1": "failed",
+        "off-1": "unreachable",
+        "off-2": "unreachable",
+    }
+    place.power(True, "off-1", "off-2")
+    again = {}
+    for on, states in (
+        ("failed", {"bad-1": "failed"}),
+        ("unreachable", {"off-1": "ok", "off-2": "ok"}),
+        ("all", hosts_of(admin, first["id"]) | {"off-1": "ok", "off-2": "ok"}),
+    ):
+        again[on] = wait_for_end(admin, admin.rerun(first["id"], on=on)["job"]["id"])
+        assert hosts_of(admin, again[on]["id"]) == states
+        assert (again[on]["rerun_of"], again[on]["timeout"], again[on]["params"]) == (
+            first["id"],
+            2,
+            {"word": "x"},
+        )
+    shown = admin.job(first["id"])["reruns"]
+    assert [row["id"] for row in shown] == [row["id"] for row in again.values()]
+    assert admin.job(again["failed"]["id"])["reruns"] == []
+    (row,) = [row for row in admin.audit(limit=50)["rows"] if row["target"] == f"job {again['failed']['id']}"]
+    assert (row["action"], row["detail"].split(";")[0]) == (
+        "job.submit",
+        f"again after job {first['id']}: module 2001 on 1 host: bad-1",
+    )
+
+
+def test_unfinished_are_those_that_were_not_begun_or_whose_end_nobody_knows(
+    place: Place, admin: Client
+) -> None:
+    first = run(admin, ["well-1", "well-2", "bad-1", "elsewhere"])["id"]
+    place.set_row(first, "well-1", state="not_started")
+    place.set_row(first, "well-2", state="unknown")
+    place.set_row(first, "bad-1", state="cancelled")
+    plan = admin.preview_rerun(first, on="unfinished")
+    assert [host["name"] for host in plan["hosts"]] == ["well-1", "well-2", "bad-1"]
+    assert (plan["confirm"], plan["rerun_of"], plan["omctl"]) == (
+        None,
+        first,
+        f"omctl job rerun {first} --unfinished",
+    )
+    place.set_row(first, "elsewhere", state="timed_out")
+    assert [host["name"] for host in admin.preview_rerun(first, on="failed")["hosts"]] == ["elsewhere"]
+
+
+def test_work_that_may_have_been_done_is_not_done_again_without_a_word(place: Place, admin: Client) -> None:
+    first = run(admin, ["well-1"], "2018")["id"]
+    place.set_row(first, "well-1", state="unknown")
+    plan = admin.preview_rerun(first, on="unfinished")
+    assert plan["confirm"] == 1
+    assert [warning["code"] for warning in plan["warnings"]] == ["may_have_run"]
+    with pytest.raises(ConfirmationNeeded):
+        admin.rerun(first, on="unfinished")
+    with pytest.raises(ConfirmationNeeded):
+        admin.rerun(first, hosts="well-1")
+    assert admin.job(first)["reruns"] == []
+    again = wait_for_end(admin, admin.rerun(first, on="unfinished", confirm=1)["job"]["id"])
+    assert again["state"] == "succeeded"
+    place.set_row(first, "well-1", state="not_started")
+    assert admin.preview_rerun(first, on="unfinished")["confirm"] is None
+
+
+def test_hosts_are_named_for_a_rerun_and_must_have_been_in_the_first_job(admin: Client) -> None:
+    first = run(admin, ["well-1", "well-2"])["id"]
+    again = wait_for_end(admin, admin.rerun(first, hosts=["WELL-2"])["job"]["id"])
+    assert hosts_of(admin, again["id"]) == {"well-2": "ok"}
+    with pytest.raises(UnknownHost, match=f"Not a host of job {first}: bad-1"):
+        admin.rerun(first, hosts=["well-1", "bad-1"])
+    with pytest.raises(BadRequest, match="not both"):
+        admin.rerun(first, on="all", hosts=["well-1"])
+    with pytest.raises(BadRequest, match="not both"):
+        admin.rerun(first)
+
+
+def test_nothing_to_do_again_and_work_under_way_are_said(place: Place, admin: Client) -> None:
+    first = run(admin, ["well-1", "bad-1"])["id"]
+    with pytest.raises(BadRequest, match=f"Job {first} has no host that is unreachable"):
+        admin.rerun(first, on="unreachable")
+    place.set_row(first, "well-1", state="dispatched")
+    for wanted in ({"on": "all"}, {"hosts": ["well-1"]}):
+        with pytest.raises(BadRequest, match=f"Job {first} is not done on well-1"):
+            admin.rerun(first, **wanted)
+    assert len(admin.preview_rerun(first, on="failed")["hosts"]) == 1
+
+
+def test_a_host_that_is_gone_is_named_and_left_out(place: Place, admin: Client) -> None:
+    first = run(admin, ["well-1", "well-2"])["id"]
+    ids = {row["host"]: row["host_id"] for row in admin.results(first)["results"]}
+    try:
+        with begin(place.system.engine) as conn:
+            hosts.set_state(conn, ids["well-1"], "retired")
+        plan = admin.preview_rerun(first, on="all")
+        assert [host["name"] for host in plan["hosts"]] == ["well-2"]
+        assert [(each["code"], each["host"]) for each in plan["warnings"]] == [("gone", "well-1")]
+        with pytest.raises(UnknownHost, match="well-1"):
+            admin.rerun(first, hosts=["well-1", "well-2"])
+    finally:
+        with begin(place.system.engine) as conn:
+            hosts.set_state(conn, ids["well-1"], "in_service")
+
+
+def test_a_module_that_was_changed_meanwhile_is_warned_about(place: Place, admin: Client) -> None:
+    first = run(admin, ["well-1"])["id"]
+    assert admin.preview_rerun(first, on="all")["warnings"] == []
+    file = place.system.settings.modules_dir / "Mid_2001.py"
+    before = file.read_text()
+    try:
+        file.write_text(before + "\n# another line\n")
+        (warning,) = admin.preview_rerun(first, on="all")["warnings"]
+        assert warning["text"] == f"Module 2001 was changed since job {first} ran it."
+    finally:
+        file.write_text(before)
+
+
+def test_a_repeated_request_is_the_same_job_even_if_no_host_fits_any_more(
+    place: Place, admin: Client
+) -> None:
+    first = run(admin, ["bad-1"])["id"]
+    one = admin.rerun(first, on="failed", key="the-same")
+    place.set_row(first, "bad-1", state="ok")
+    two = admin.rerun(first, on="failed", key="the-same")
+    assert (two["job"]["id"], two["repeated"]) == (one["job"]["id"], True)
+
+
+def test_a_rerun_needs_the_same_rights_as_a_run(place: Place, admin: Client) -> None:
+    mixed = run(admin, ["well-1", "elsewhere"])["id"]
+    hidden = run(admin, ["elsewhere"])["id"]
+    with place.system.client(user="olga") as olga:
+        assert [host["name"] for host in olga.preview_rerun(mixed, on="all")["hosts"]] == ["well-1"]
+        with pytest.raises(NotFound):
+            olga.rerun(hidden, on="all")
+    with place.system.client(user="victor") as victor, pytest.raises(Forbidden):
+        victor.rerun(mixed, on="all")
+    assert admin.job(mixed)["reruns"] == []
