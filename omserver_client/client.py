@@ -64,6 +64,8 @@ _REPEATABLE = frozenset(
         "job.output",
         "job.events",
         "job.cancel",
+        "job.pause",
+        "job.resume",
         "job.pin",
         "job.unpin",
         "audit.list",
@@ -267,6 +269,14 @@ class Client(ConnectionCalls, HostCalls):
     def cancel(self, job: int) -> Json:
         """Cancel a job, and answer it."""
         return dict(self.call("job.cancel", {"job": job})["job"])
+
+    def pause_job(self, job: int) -> Json:
+        """Let a job begin on no further host until it is resumed, and answer it; hosts at work go on."""
+        return dict(self.call("job.pause", {"job": job})["job"])
+
+    def resume_job(self, job: int) -> Json:
+        """Let a paused job go on, or give it the go-ahead that it asks for, and answer it."""
+        return dict(self.call("job.resume", {"job": job})["job"])
 
     def pin_job(self, job: int) -> Json:
         """Keep a job and its outputs whatever their age, and answer it."""

@@ -1,6 +1,6 @@
 """The words for where a job and a host's work stand, and the rule for how a job ends.
 
-job:   queued -> running -> (cancelling) -> succeeded | failed | cancelled | interrupted | expired
+job:   queued -> running <-> paused -> (cancelling) -> succeeded | failed | cancelled | interrupted | expired
 host:  pending -> dispatched -> ok | failed | unreachable | timed_out | cancelled | skipped
                                 | not_started | unknown
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-OPEN_JOB: Final = frozenset({"queued", "running", "cancelling"})
+OPEN_JOB: Final = frozenset({"queued", "running", "paused", "cancelling"})
 FINAL_JOB: Final = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
 JOB_STATES: Final = OPEN_JOB | FINAL_JOB
 

@@ -15,6 +15,7 @@ NOUNS = (
     "modules",
     "jobs",
     "pins",
+    "pauses",
     "reruns",
     "runcommands",
     "audit",

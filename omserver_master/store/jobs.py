@@ -153,7 +153,7 @@ def ask_cancel(conn: Connection, job_id: int) -> RowMapping | None:
     open_job = jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB), jobs.c.cancel_asked.is_(False)
     asked = conn.execute(update(jobs).where(*open_job).values(cancel_asked=True, event=jobs.c.event + 1))
     if asked.rowcount:
-        running = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running")
+        running = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(("running", "paused")))
         conn.execute(running.values(state="cancelling"))
         waiting = update(jobs).where(jobs.c.id == job_id, jobs.c.worker.is_(None))
         conn.execute(waiting.values(lease_until=None))

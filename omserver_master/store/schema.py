@@ -239,6 +239,7 @@ jobs = Table(
     #: Whether somebody wants it to send nothing new, and who; see jobs/rollout.py.
     Column("pause_asked", Boolean, nullable=False, default=False),
     #: How it goes over its hosts, as it was asked for; null: over all at once.
+    Column("paused_by", NAME, nullable=False, default=""),
     Column("rollout", Json),
     #: Where it stands in that, written by its worker only.
     Column("progress", Json),

@@ -32,6 +32,7 @@ def _add(table, column):
 def upgrade():
     no = sa.false()
     _add("jobs", sa.Column("pause_asked", sa.Boolean(), nullable=False, server_default=no))
+    _add("jobs", sa.Column("paused_by", NAME, nullable=False, server_default=""))
     _add("jobs", sa.Column("rollout", JSON, nullable=True))
     _add("jobs", sa.Column("progress", JSON, nullable=True))
     _add("jobs", sa.Column("lock_mode", WORD, nullable=False, server_default="queue"))

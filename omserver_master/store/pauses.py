@@ -1,0 +1,28 @@
+"""Jobs that somebody holds: they begin on no further host until they are resumed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, update
+
+from ..jobs.states import FINAL_JOB
+from .schema import jobs
+
+
+def ask_pause(conn: Connection, job_id: int, who: str) -> bool:
+    """Note that *who* wants the job to begin on no further host; answer whether that changed anything.
+
+    A job that asks for a go-ahead waits already, from now on because of *who*.
+    """
+    going = jobs.c.pause_asked.is_(False) | (jobs.c.paused_by == "")
+    return _set(conn, job_id, [going], pause_asked=True, paused_by=who)
+
+
+def ask_resume(conn: Connection, job_id: int) -> bool:
+    """Note that the job may go on; answer whether that changed anything."""
+    return _set(conn, job_id, [jobs.c.pause_asked.is_(True)], pause_asked=False, paused_by="")
+
+
+def _set(conn: Connection, job_id: int, wanted: list[object], **values: object) -> bool:
+    still_open = jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB | {"cancelling"}), *wanted
+    change = update(jobs).where(*still_open).values(event=jobs.c.event + 1, **values)
+    return bool(conn.execute(change).rowcount)
