@@ -3,9 +3,11 @@
 OMServerError                    (omserver_client.errors)
 ├── SettingsError (ValueError)   a setting, or the data folder, is not as it must be
 ├── LeaseLost                    another worker has the job now; nothing was written
+├── CancelAsked                  somebody wants the job stopped; nothing was written
 ├── SiteKeyError                 HOME/site.key is missing, readable by others, or not the right one
 ├── DatabaseBehind               the tables are not those of this version
-└── AuditBroken                  the chain of audit rows does not hold
+├── AuditBroken                  the chain of audit rows does not hold
+└── BackupRefused                a backup cannot be written, read or brought back as it is
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ class LeaseLost(OMServerError):
     """Another worker has this job now."""
 
 
+class CancelAsked(OMServerError):
+    """Somebody wants this job stopped: nothing of it is sent any more."""
+
+
 class SiteKeyError(OMServerError):
     """The site key cannot be used."""
 
@@ -31,3 +37,7 @@ class DatabaseBehind(OMServerError):
 
 class AuditBroken(OMServerError):
     """The chain of audit rows is broken."""
+
+
+class BackupRefused(OMServerError):
+    """A backup cannot be written, read or brought back."""

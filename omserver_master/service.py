@@ -25,6 +25,7 @@ from .dispatcher import Dispatcher
 from .failpoints import reach
 from .jobs.bell import Bell, Changes
 from .jobs.submission import Rules
+from .keeping import Keep, Keeper
 from .operations.context import Site
 from .registry.pool import ChildPool
 from .registry.registry import Registry
@@ -64,6 +65,7 @@ class Master:
         site_key = read_site_key(settings.site_key)
         self._pool = ChildPool(DESCRIBERS)
         self._changes = Changes()
+        self._keeper = Keeper(self._engine, site_key, Keep.of(settings))
         names = [f"{os.uname().nodename}-{os.getpid()}-{number}" for number in range(1, settings.workers + 1)]
         self._workers = [WorkerProcess(name, self._changes, self._bury) for name in names]
         registry = Registry(settings.modules_dir, self._pool)
@@ -98,12 +100,14 @@ class Master:
         for worker in self._workers:
             worker.start()
         self.server.start_in_background()
+        self._keeper.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.server.close()
+        self._keeper.stop()
         end = time.monotonic() + STOP_LIMIT
         for worker in self._workers:
             worker.ask_to_stop()

@@ -60,8 +60,17 @@ class Settings:
     tls_cert: Path | None
     tls_key: Path | None
     tls_client_ca: Path | None
+    #: Days after a job's end that its outputs and it itself are kept, and days that audit rows are.
+    keep_output_days: int
+    keep_jobs_days: int
+    keep_audit_days: int
+    #: Bytes that all outputs may take, as they are stored; None: any number.
+    keep_output_bytes: int | None
     #: A job on more hosts than that needs their number said, unless its module names a number of its own.
     confirm_above: int
+    #: The most jobs that run at once, of one person and in all; 0: as many as the workers can.
+    max_jobs_per_person: int
+    max_jobs: int
     #: A key of `PLATFORMS`: hosts that are added without a connection get the site's one of that kind.
     auto_platform: str
     #: Programs of 2014 are served, from these IP addresses only, under this secret.
@@ -306,6 +315,7 @@ def _addresses(value: object) -> tuple[str, ...]:
 
 
 _PORT = _whole(1, 65535)
+_DAYS = ("a whole number of days from 1 to 36500", _whole(1, 36_500))
 
 _RULES: dict[str, _Rule] = {
     "HOME": _Rule("a folder's path", "~/.omserver", _path),
@@ -325,7 +335,13 @@ _RULES: dict[str, _Rule] = {
     "TLS_KEY": _Rule("a file's path", None, _path),
     "TLS_CLIENT_CA": _Rule("a file's path", None, _path),
     "CONFIRM_ABOVE": _Rule("a whole number from 1 to 1000000", 50, _whole(1, 1_000_000)),
+    "MAX_JOBS_PER_PERSON": _Rule("a whole number from 0 to 100000", 0, _whole(0, 100_000)),
+    "MAX_JOBS": _Rule("a whole number from 0 to 100000", 0, _whole(0, 100_000)),
     "ALLOW_RC4_CLIENTS": _Rule("True or False (1 or 0)", False, _switch),
     "RC4_CLIENT_ADDRESSES": _Rule("IP addresses, divided by commas", (), _addresses),
+    "KEEP_OUTPUT_DAYS": _Rule(_DAYS[0], 90, _DAYS[1]),
+    "KEEP_JOBS_DAYS": _Rule(_DAYS[0], 400, _DAYS[1]),
+    "KEEP_AUDIT_DAYS": _Rule(_DAYS[0], 1100, _DAYS[1]),
+    "KEEP_OUTPUT_BYTES": _Rule("a whole number of bytes from 1000000 on", None, _whole(1_000_000, 2**62)),
     "AUTO_PLATFORM": _Rule("one of " + ", ".join(PLATFORMS), "saltstack", _platform),
 }

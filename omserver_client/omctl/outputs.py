@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client import Client
+from ..errors import NotFound
 from .show import console, state_text
 from .visible import visible_bytes, visible_line
 
@@ -33,7 +34,12 @@ def print_outputs(client: Client, job: int, results: list[dict[str, Any]], *, ra
         out.print(Text.assemble("== ", visible_line(result["host"]), "  ", state_text(result["state"])))
         for stream in ("stdout", "stderr"):
             if result[f"{stream}_bytes"]:
-                _print_stream(out, stream, *read_output(client, job, result["host_id"], stream), raw=raw)
+                try:
+                    text, cut = read_output(client, job, result["host_id"], stream)
+                except NotFound as gone:
+                    out.print(f"-- {stream}: {visible_line(str(gone))}")
+                else:
+                    _print_stream(out, stream, text, cut, raw=raw)
 
 
 def _print_stream(out: Console, stream: str, text: bytes, cut: int, *, raw: bool) -> None:
@@ -50,7 +56,11 @@ def _print_stream(out: Console, stream: str, text: bytes, cut: int, *, raw: bool
 
 
 def read_output(client: Client, job: int, host_id: int, stream: str) -> tuple[bytes, int]:
-    """All that the master kept of one host's *stream*, and the number of bytes that were cut off."""
+    """All that the master kept of one host's *stream*, and the number of bytes that were cut off.
+
+    Raises:
+        NotFound: it was removed since; the error says when.
+    """
     whole, offset = b"", 0
     while True:
         part = client.output(job, host_id, stream, offset)
@@ -61,14 +71,22 @@ def read_output(client: Client, job: int, host_id: int, stream: str) -> tuple[by
 
 
 def outputs_as_json(client: Client, job: int, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The *results* with their outputs as text, bytes that are not UTF-8 written out as ``\\xff``."""
+    """The *results* with their outputs as text, bytes that are not UTF-8 written out as ``\\xff``.
+
+    An output that was removed since is null, and ``removed`` says when.
+    """
     full = []
     for result in results:
-        texts = {}
+        texts: dict[str, str | None] = {}
         for stream in ("stdout", "stderr"):
-            text = (
-                read_output(client, job, result["host_id"], stream)[0] if result[f"{stream}_bytes"] else b""
-            )
-            texts[stream] = text.decode("utf-8", errors="backslashreplace")
+            try:
+                text = (
+                    read_output(client, job, result["host_id"], stream)[0]
+                    if result[f"{stream}_bytes"]
+                    else b""
+                )
+                texts[stream] = text.decode("utf-8", errors="backslashreplace")
+            except NotFound as gone:
+                texts |= {stream: None, "removed": str(gone)}
         full.append({**result, **texts})
     return full

@@ -25,6 +25,9 @@ COMMANDS = {
     "tls": "Make a private certificate authority, for callers on other machines.",
     "db": "Bring the database to this version, fill it, check it.",
     "audit": "Verify the chain of audit rows.",
+    "backup": "Write the database into one file, while everything runs.",
+    "restore": "Bring a backup into an empty database.",
+    "purge": "Remove outputs, jobs and audit rows that need not be kept any longer.",
     "doctor": "Look at everything that must be right, and say what to do.",
 }
 

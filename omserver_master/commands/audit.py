@@ -18,7 +18,8 @@ def command() -> None:
 @click.option("--head", metavar="HASH", help="The hash that an earlier run printed: it must still be there.")
 def verify(head: str | None) -> None:
     """Check every row, and print the last row's hash: keep it elsewhere, to notice a cut-off end."""
-    with read(open_site().engine) as conn:
-        state = audit.verify(conn, head)
+    site = open_site()
+    with read(site.engine) as conn:
+        state = audit.verify(conn, head, site.site_key)
     click.echo(f"{state.rows} audit rows, none changed, removed or moved.")
     click.echo(f"Last row: {state.last_id}, hash {state.head}")

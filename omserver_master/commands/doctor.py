@@ -104,7 +104,7 @@ def _database(settings: Settings) -> str:
 
 def _audit(settings: Settings) -> str:
     with read(make_engine(settings.database_url)) as conn:
-        return f"{audit.verify(conn).rows} rows, chain unbroken"
+        return f"{audit.verify(conn, site=read_site_key(settings.site_key)).rows} rows, chain unbroken"
 
 
 def _key_file(file: Path, settings: Settings) -> Finding:

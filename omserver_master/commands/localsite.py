@@ -50,7 +50,7 @@ def open_site() -> LocalSite:
 
 def note(conn: Connection, action: str, target: str = "", detail: str = "") -> None:
     """Write an audit row for something done by a command, as the transaction's last statement."""
-    audit.append(conn, action=action, user=_who(), address="this machine", target=target, detail=detail)
+    audit.append(conn, action=action, user=who(), address="this machine", target=target, detail=detail)
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -61,7 +61,8 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _who() -> str:
+def who() -> str:
+    """Who runs this command, as the audit shall name them."""
     try:
         return f"{getpass.getuser()} (omserver)"
     except (KeyError, OSError):

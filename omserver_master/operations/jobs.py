@@ -172,6 +172,8 @@ def output(context: Context, args: Output) -> dict[str, Any]:
         row = results.result_row(conn, args.job, args.host_id, scope)
         if row is None:
             raise NotFound(f"Job {args.job} has no such host, or it may not be seen.")
+        if row[f"{args.stream}_id"] is None and row[f"{args.stream}_bytes"]:
+            raise _removed(context, _visible(conn, args.job, scope))
         text = outputs.get_output(conn, context.site.site_key, row[f"{args.stream}_id"])
     end = args.offset + args.limit
     return {
@@ -180,6 +182,16 @@ def output(context: Context, args: Output) -> dict[str, Any]:
         "cut_bytes": row[f"{args.stream}_cut"],
         "next": end if end < len(text) else None,
     }
+
+
+def _removed(context: Context, job: Mapping[str, Any]) -> NotFound:
+    """What to say of an output that was kept for its time."""
+    if job["purged"] is None:
+        return NotFound("The output is just being removed.")
+    day = time.strftime("%Y-%m-%d", time.gmtime(job["purged"]))
+    old = job["purged"] - job["finished"] >= context.site.settings.keep_output_days * 86_400
+    why = "by age" if old else "to make room"
+    return NotFound(f"The output was removed on {day} {why}.", purged=job["purged"])
 
 
 @operation("job.events", role="viewer")

@@ -51,12 +51,14 @@ def put_output(conn: Connection, site: SiteKey, text: bytes) -> int | None:
 
 
 def put_sealed(conn: Connection, texts: Iterable[SealedOutput]) -> dict[str, int]:
-    """Store what is not stored yet; answer the id for each digest."""
+    """Store what is not stored yet; answer the id for each digest.
+
+    Until the transaction ends, nobody can purge what it answers.
+    """
     wanted = {text.digest: text for text in texts}
     ids = _ids(conn, list(wanted))
     # Always in one order: two workers that store the same texts must not wait for each other.
-    missing = [wanted[digest] for digest in sorted(wanted) if digest not in ids]
-    if missing:
+    while missing := [wanted[digest] for digest in sorted(wanted) if digest not in ids]:
         rows = [{"digest": text.digest, "body": text.body, "size": text.size} for text in missing]
         conn.execute(_insert_once(conn).inline(), rows)
         ids.update(_ids(conn, [text.digest for text in missing]))
@@ -79,7 +81,7 @@ def _ids(conn: Connection, digests: list[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for start in range(0, len(digests), 500):
         some = outputs.c.digest.in_(digests[start : start + 500])
-        query = select(outputs.c.digest, outputs.c.id).where(some)
+        query = select(outputs.c.digest, outputs.c.id).where(some).with_for_update(read=True, key_share=True)
         found.update((digest, id_) for digest, id_ in conn.execute(query))
     return found
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from .types import Id, Json, LongBytes, Prose, UtcTime, Word
@@ -236,15 +237,17 @@ jobs = Table(
     Column("lease_until", UtcTime),
     Column("event", Integer, nullable=False, default=0),
     Column("cancel_asked", Boolean, nullable=False, default=False),
-    #: Whether somebody wants it to send nothing new, and who; see jobs/rollout.py.
+    #: Whether it is to begin on no further host; who wants that ("" where its roll-out asks for a go-ahead).
     Column("pause_asked", Boolean, nullable=False, default=False),
-    #: How it goes over its hosts, as it was asked for; null: over all at once.
     Column("paused_by", NAME, nullable=False, default=""),
+    #: How it goes over its hosts, as it was asked for; null: over all at once.
     Column("rollout", Json),
     #: Where it stands in that, written by its worker only.
     Column("progress", Json),
-    #: What to do while a lock is held: "queue", "skip" or "refuse".
-    Column("lock_mode", WORD, nullable=False, default="queue"),
+    #: What to do while a lock is held: "queue", "skip" or "refuse"; "": it wants none.
+    Column("lock_mode", WORD, nullable=False, default=""),
+    #: The locks that it wants, by the names that people use.
+    Column("locks", Json),
     #: The job whose hosts it does again.
     Column("rerun_of", Id, index=True),
     #: Until when hosts that were unreachable are tried again; null: not at all.
@@ -257,6 +260,9 @@ jobs = Table(
     UniqueConstraint("key_kid", "message_id"),
     UniqueConstraint("key_kid", "user_id", "idempotency_key"),
     Index(None, "state", "id"),
+    Index(None, "module", "id"),
+    Index(None, "user_id", "id"),
+    Index(None, "created"),
     **_COUNTED,
 )
 
@@ -280,11 +286,21 @@ outputs = Table(
     **_COUNTED,
 )
 
+
+def _held_texts(table: str) -> list[Index]:
+    """Indexes by which an output that nothing refers to is found."""
+    made = []
+    for name in ("stdout_id", "stderr_id"):
+        some = text(f"{name} IS NOT NULL")
+        made.append(Index(f"ix_{table}_{name}", name, sqlite_where=some, postgresql_where=some))
+    return made
+
+
 host_results = Table(
     "host_results",
     metadata,
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
-    Column("host_id", ForeignKey("server_list.ID"), primary_key=True, index=True),
+    Column("host_id", ForeignKey("server_list.ID"), primary_key=True),
     Column("host", NAME, nullable=False),
     Column("ip", Word(45), nullable=False, default=""),
     Column("connection", NAME, nullable=False, default=""),
@@ -309,6 +325,8 @@ host_results = Table(
     Column("work", HASH, nullable=False, default=""),
     Column("event", Integer, nullable=False, default=0),
     Index(None, "job_id", "event"),
+    Index(None, "host_id", "job_id"),
+    *_held_texts("host_results"),
     **TABLE_OPTIONS,
 )
 
@@ -329,6 +347,7 @@ steps = Table(
     Column("stderr_cut", Id, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("finished", UtcTime, nullable=False),
+    *_held_texts("steps"),
     **TABLE_OPTIONS,
 )
 

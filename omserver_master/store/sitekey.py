@@ -36,6 +36,7 @@ class SiteKey:
     _digests: bytes = field(repr=False)
     _client_keys: AESGCM = field(repr=False)
     _connections: AESGCM = field(repr=False)
+    _marks: bytes = field(repr=False)
 
     @classmethod
     def of(cls, secret: bytes) -> SiteKey:
@@ -45,11 +46,16 @@ class SiteKey:
             _derived(secret, b"output digests"),
             AESGCM(_derived(secret, b"client keys")),
             AESGCM(_derived(secret, b"connections")),
+            _derived(secret, b"marks"),
         )
 
     def digest(self, text: bytes) -> str:
         """What one output is known by; without the key it says nothing about the text."""
         return hmac.new(self._digests, text, sha256).hexdigest()
+
+    def mark(self, text: str) -> str:
+        """What shows that *text* was written by somebody who has the key."""
+        return hmac.new(self._marks, text.encode(), sha256).hexdigest()
 
     def seal_output(self, text: bytes, digest: str) -> bytes:
         """Encrypt an output, bound to its *digest*."""

@@ -15,9 +15,11 @@ from sqlalchemy import Engine, select, update
 from omserver_client.keyfile import PUBLISHED_SECRETS, read_key
 from omserver_master.access import passwords
 from omserver_master.commands import COMMANDS, main
-from omserver_master.settings import PREFIX
+from omserver_master.settings import PREFIX, load_settings
 from omserver_master.store import audit, schema, users
 from omserver_master.store.engine import begin, make_engine, read
+from omserver_master.store.outputs import put_output
+from omserver_master.store.sitekey import read_site_key
 from tests import cheap_passwords
 from tests.ports import free_port
 
@@ -85,17 +87,26 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
     assert result.output.startswith("Usage: ")
 
 
+def test_a_purge_says_what_it_would_remove_and_what_it_did(omserver: Omserver, site: Engine) -> None:
+    assert "the outputs of 0 jobs; 0 jobs with 0 host rows" in omserver("purge", "--dry-run").output
+    assert "Removed the outputs of 0 jobs (0 texts, 0 bytes)" in omserver("purge").output
+    with begin(site) as conn:
+        put_output(conn, read_site_key(load_settings().site_key), b"nothing refers to it")
+    assert "(1 texts, " in omserver("purge").output
+    assert _actions(site)[-1] == "purge"
+
+
 def test_a_command_that_does_not_exist_is_wrong_usage(omserver: Omserver) -> None:
     assert "No such command" in omserver("frobnicate", code=2).output
 
 
 def test_upgrading_makes_the_folder_the_tables_and_the_key(omserver: Omserver, home: Path) -> None:
-    assert "version 0004" in omserver("db", "upgrade").output
+    assert "version 0005" in omserver("db", "upgrade").output
     assert (home / "site.key").stat().st_mode & 0o777 == 0o600
     key = (home / "site.key").read_bytes()
-    assert "was 0004 before" in omserver("db", "upgrade").output
+    assert "was 0005 before" in omserver("db", "upgrade").output
     assert (home / "site.key").read_bytes() == key
-    assert "version 0004" in omserver("db", "check").output
+    assert "version 0005" in omserver("db", "check").output
     assert "7 modules added" in omserver("db", "seed").output
     assert "0 modules added" in omserver("db", "seed").output
 

@@ -48,6 +48,8 @@ def test_the_environment_goes_before_config_py_and_that_before_the_default(tmp_p
         ("RPYC_HOST", "a b"), ("WEB_HOST", "http://x/"), ("AUTO_PLATFORM", "puppet"), ("AUTO_PLATFORM", ""),
         ("AUTO_PLATFORM", "salt"),
         ("HOME", " "), ("MODULES_DIR", ""), ("KEY_FILE", ""), ("CONFIRM_ABOVE", "0"),
+        ("KEEP_OUTPUT_DAYS", "0"), ("KEEP_JOBS_DAYS", "-1"), ("KEEP_AUDIT_DAYS", "for ever"),
+        ("KEEP_OUTPUT_BYTES", "10G"), ("KEEP_OUTPUT_BYTES", "0"),
         ("TLS_CERT", ""), ("ALLOW_RC4_CLIENTS", "maybe"), ("RC4_CLIENT_ADDRESSES", "10.0.0.0/8"),
         ("RC4_CLIENT_ADDRESSES", "10.0.0.1, host"),
     ],
