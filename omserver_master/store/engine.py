@@ -59,7 +59,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot do that now (down, locked for too long, disk full).
     """
-    with _understood(), engine.execution_options(**{sqlite.WRITES: True}).begin() as conn:
+    with understood(), engine.execution_options(**{sqlite.WRITES: True}).begin() as conn:
         yield conn
 
 
@@ -70,7 +70,7 @@ def read(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot be read now.
     """
-    with _understood(), engine.connect() as conn:
+    with understood(), engine.connect() as conn:
         yield conn
 
 
@@ -95,7 +95,8 @@ def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
+def understood() -> Iterator[None]:
+    """Say of a database's errors what they mean: `Unavailable`, unless the mistake is ours."""
     try:
         yield
     except PoolTimeout as error:

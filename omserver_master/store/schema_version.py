@@ -26,7 +26,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
     """
     script = _script()
     with begin(engine) as conn:
-        before = _current(conn)
+        before = current(conn)
         _refuse_newer(script, before)
         config = _config()
         config.attributes["connection"] = conn
@@ -43,11 +43,16 @@ def require_current(engine: Engine) -> str:
     """
     script = _script()
     with read(engine) as conn:
-        found = _current(conn)
+        found = current(conn)
     _refuse_newer(script, found)
     if found != _head(script):
         raise DatabaseBehind
     return _head(script)
+
+
+def head() -> str:
+    """This program's version of the tables."""
+    return _head(_script())
 
 
 def _config() -> Config:
@@ -63,12 +68,13 @@ def _script() -> ScriptDirectory:
 
 
 def _head(script: ScriptDirectory) -> str:
-    head = script.get_current_head()
-    assert head is not None
-    return head
+    found = script.get_current_head()
+    assert found is not None
+    return found
 
 
-def _current(conn: Connection) -> str | None:
+def current(conn: Connection) -> str | None:
+    """The version that the database says it has; None: it has no tables of ours."""
     return MigrationContext.configure(conn).get_current_revision()
 
 
