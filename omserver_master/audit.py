@@ -35,6 +35,11 @@ def accepted(
     )
 
 
+def by_itself(conn: Connection, user: str, key: str, action: str, target: str, detail: str) -> None:
+    """Note what the master does in the name of *user* without being asked again; nobody's address."""
+    audit.append(conn, action=action, user=user, key=key, address="", target=target, detail=detail)
+
+
 def refused(
     engine: Engine, caller: Caller, request: Request, refusal: Refused, person: Person | None = None
 ) -> None:

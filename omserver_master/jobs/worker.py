@@ -24,7 +24,7 @@ from omserver_master.store import engine as store
 from omserver_master.store import leases, workers
 from omserver_master.store.sitekey import SiteKey, read_site_key
 
-from . import settling
+from . import again, settling
 from .bell import Bell
 from .claimed import ClaimedJob
 from .recorder import LEASE
@@ -191,7 +191,7 @@ class Worker:
         store.transact(self._engine, renew)
 
     def _sweep(self) -> None:
-        if settling.settle_all(self._engine, self.name):
+        if settling.settle_all(self._engine, self.name) + again.try_again_all(self._engine):
             self.announce()
 
     def _running(self) -> list[ClaimedJob]:

@@ -14,6 +14,7 @@ from omserver_client.errors import BadRequest, Forbidden, NotFound
 from omserver_master import audit
 from omserver_master.access import rights
 from omserver_master.failpoints import reach
+from omserver_master.jobs import again as tries
 from omserver_master.jobs import submission
 from omserver_master.jobs.selection import Named
 from omserver_master.jobs.states import FINAL_JOB, HOST_STATES, JOB_STATES
@@ -208,7 +209,10 @@ def events(context: Context, args: Events) -> dict[str, Any]:
 
 @operation("job.cancel", role="operator")
 def cancel(context: Context, args: JobId) -> dict[str, Any]:
-    """Ask for a job to be stopped; what was proved about each host comes with its result."""
+    """Ask for a job to be stopped; what was proved about each host comes with its result.
+
+    Of a job that is over, only the trying again of its hosts is stopped.
+    """
     with store.begin(context.site.engine) as conn:
         scope = rights.visible_hosts(conn, context.who)
         row = _visible(conn, args.job, scope)
@@ -216,8 +220,10 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
         forbidden = rights.may_run(conn, context.who, row["module"], host_ids)
         if forbidden and row["user_id"] != context.who.id:
             raise Forbidden("Cancelling this job needs the right to run it.", module=row["module"])
-        if row["state"] not in FINAL_JOB:
+        if row["state"] not in FINAL_JOB or jobs.stop_trying(conn, args.job):
             jobs.ask_cancel(conn, args.job)
+            for job in tries.tries_among(jobs.reruns_of(conn, args.job), args.job):
+                jobs.ask_cancel(conn, job["id"])
             audit.accepted(conn, context.caller, context.who, "job.cancel", f"job {args.job}", row["module"])
             reach("cancel.before_commit")
     reach("cancel.after_commit")
@@ -250,7 +256,8 @@ def _job(context: Context, job_id: int) -> dict[str, Any]:
         scope = rights.visible_hosts(conn, context.who)
         row = _visible(conn, job_id, scope)
         shown = views.job(row, results.counts(conn, [job_id], scope)[job_id])
-        return shown | views.reruns(jobs.reruns_of(conn, job_id, scope))
+        again = {"again": tries.standing(conn, row, scope)}
+        return shown | again | views.reruns(jobs.reruns_of(conn, job_id, scope))
 
 
 def _visible(conn: Any, job_id: int, scope: jobs.Scope) -> Any:

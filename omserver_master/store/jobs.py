@@ -100,6 +100,26 @@ def reruns_of(conn: Connection, job_id: int, scope: Scope = None) -> list[RowMap
     return list(conn.execute(query).mappings())
 
 
+def jobs_with_hosts_off(conn: Connection) -> list[int]:
+    """The jobs that are over and some of whose hosts are to be tried again until a time to come."""
+    off = host_results.c.job_id == jobs.c.id, host_results.c.state == "unreachable"
+    query = select(jobs.c.id).where(*_trying(conn), exists().where(*off)).order_by(jobs.c.id)
+    return list(conn.execute(query).scalars())
+
+
+def lock_trying(conn: Connection, job_id: int) -> RowMapping | None:
+    """The job, held until the transaction ends, if its hosts are still to be tried again; else None."""
+    held = conn.execute(select(jobs.c.id).where(jobs.c.id == job_id, *_trying(conn)).with_for_update())
+    return None if held.first() is None else job_row(conn, job_id)
+
+
+def stop_trying(conn: Connection, job_id: int) -> bool:
+    """Try its hosts again no more, from now on; whether that would have gone on."""
+    now = clock.now(conn)
+    change = update(jobs).where(jobs.c.id == job_id, jobs.c.until > now)
+    return conn.execute(change.values(until=now, event=jobs.c.event + 1)).rowcount > 0
+
+
 def event_of(conn: Connection, job_id: int) -> int | None:
     """The number of the job's latest event; None if there is no such job."""
     found: int | None = conn.execute(_EVENT_OF, {"job": job_id}).scalar()
@@ -169,6 +189,10 @@ def state_counts(conn: Connection) -> dict[str, int]:
 def parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """*items* in pieces that are small enough for one statement on every database."""
     return (items[start : start + _ROWS_AT_ONCE] for start in range(0, len(items), _ROWS_AT_ONCE))
+
+
+def _trying(conn: Connection) -> list[ColumnElement[bool]]:
+    return [jobs.c.until > clock.now(conn), jobs.c.finished.is_not(None), jobs.c.cancel_asked.is_(False)]
 
 
 def _jobs() -> Select[Any]:

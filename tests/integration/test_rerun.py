@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,15 @@ from sqlalchemy import update
 
 from omserver_client import Client
 from omserver_client.errors import BadRequest, ConfirmationNeeded, Forbidden, NotFound, UnknownHost
-from omserver_master.store import hosts
+from omserver_master.jobs import again
+from omserver_master.store import hosts, users
 from omserver_master.store.engine import begin
-from omserver_master.store.schema import host_results
+from omserver_master.store.schema import host_results, jobs
 from tests.integration.conftest import MODULES
 from tests.system import CHECKOUT, System, wait_for_end
 
-RULES: dict[str, Any] = {"bad-*": {"rc": 3}}
-NAMES = ("well-1", "well-2", "bad-1", "off-1", "off-2")
+RULES: dict[str, Any] = {"bad-*": {"rc": 3}, "slow-*": {"seconds": 600}}
+NAMES = ["well-1", "well-2", "bad-1", "off-1", "off-2"]
 
 
 class Place:
@@ -43,7 +45,7 @@ class Place:
             (folder / f"Mid_{module}.py").write_text((MODULES / f"Mid_{module}.py").read_text())
         self.system = System(folder.parent / "home", modules_dir=folder, workers=1)
         way = self.system.add_connection("invented", "sim", {"socket": str(self._socket)})
-        self.system.add_hosts(NAMES, way)
+        self.system.add_hosts([*NAMES, "slow-1"], way)
         self.system.add_hosts(["elsewhere"], way, app="db.domain.com", category="Linux.Db")
         self.system.add_user("olga", "operator", categ_id=1)
         self.system.add_user("victor", "viewer")
@@ -101,7 +103,7 @@ def hosts_of(client: Client, job: int) -> dict[str, str]:
 def test_a_rerun_does_the_same_on_the_hosts_that_are_meant_and_both_jobs_say_so(
     place: Place, admin: Client
 ) -> None:
-    first = run(admin, list(NAMES), timeout=2)
+    first = run(admin, NAMES, timeout=1)
     assert hosts_of(admin, first["id"]) == {
         "well-1": "ok",
         "well-2": "ok",
@@ -110,23 +112,23 @@ def test_a_rerun_does_the_same_on_the_hosts_that_are_meant_and_both_jobs_say_so(
         "off-2": "unreachable",
     }
     place.power(True, "off-1", "off-2")
-    again = {}
+    later = {}
     for on, states in (
         ("failed", {"bad-1": "failed"}),
         ("unreachable", {"off-1": "ok", "off-2": "ok"}),
         ("all", hosts_of(admin, first["id"]) | {"off-1": "ok", "off-2": "ok"}),
     ):
-        again[on] = wait_for_end(admin, admin.rerun(first["id"], on=on)["job"]["id"])
-        assert hosts_of(admin, again[on]["id"]) == states
-        assert (again[on]["rerun_of"], again[on]["timeout"], again[on]["params"]) == (
+        later[on] = wait_for_end(admin, admin.rerun(first["id"], on=on)["job"]["id"])
+        assert hosts_of(admin, later[on]["id"]) == states
+        assert (later[on]["rerun_of"], later[on]["timeout"], later[on]["params"]) == (
             first["id"],
-            2,
+            1,
             {"word": "x"},
         )
     shown = admin.job(first["id"])["reruns"]
-    assert [row["id"] for row in shown] == [row["id"] for row in again.values()]
-    assert admin.job(again["failed"]["id"])["reruns"] == []
-    (row,) = [row for row in admin.audit(limit=50)["rows"] if row["target"] == f"job {again['failed']['id']}"]
+    assert [row["id"] for row in shown] == [row["id"] for row in later.values()]
+    assert admin.job(later["failed"]["id"])["reruns"] == []
+    (row,) = [row for row in admin.audit(limit=50)["rows"] if row["target"] == f"job {later['failed']['id']}"]
     assert (row["action"], row["detail"].split(";")[0]) == (
         "job.submit",
         f"again after job {first['id']}: module 2001 on 1 host: bad-1",
@@ -162,16 +164,16 @@ def test_work_that_may_have_been_done_is_not_done_again_without_a_word(place: Pl
     with pytest.raises(ConfirmationNeeded):
         admin.rerun(first, hosts="well-1")
     assert admin.job(first)["reruns"] == []
-    again = wait_for_end(admin, admin.rerun(first, on="unfinished", confirm=1)["job"]["id"])
-    assert again["state"] == "succeeded"
+    later = wait_for_end(admin, admin.rerun(first, on="unfinished", confirm=1)["job"]["id"])
+    assert later["state"] == "succeeded"
     place.set_row(first, "well-1", state="not_started")
     assert admin.preview_rerun(first, on="unfinished")["confirm"] is None
 
 
 def test_hosts_are_named_for_a_rerun_and_must_have_been_in_the_first_job(admin: Client) -> None:
     first = run(admin, ["well-1", "well-2"])["id"]
-    again = wait_for_end(admin, admin.rerun(first, hosts=["WELL-2"])["job"]["id"])
-    assert hosts_of(admin, again["id"]) == {"well-2": "ok"}
+    later = wait_for_end(admin, admin.rerun(first, hosts=["WELL-2"])["job"]["id"])
+    assert hosts_of(admin, later["id"]) == {"well-2": "ok"}
     with pytest.raises(UnknownHost, match=f"Not a host of job {first}: bad-1"):
         admin.rerun(first, hosts=["well-1", "bad-1"])
     with pytest.raises(BadRequest, match="not both"):
@@ -240,3 +242,151 @@ def test_a_rerun_needs_the_same_rights_as_a_run(place: Place, admin: Client) -> 
     with place.system.client(user="victor") as victor, pytest.raises(Forbidden):
         victor.rerun(mixed, on="all")
     assert admin.job(mixed)["reruns"] == []
+
+
+# -- again by itself, until a time
+
+
+def soon() -> float:
+    return time.time() + 3600
+
+
+def off_job(place: Place, client: Client, host: str = "well-1") -> int:
+    """A job that is over, whose host was off and is to be tried again; its wait is over too."""
+    job = client.submit("2001", {"word": "x"}, [host], until=soon())["job"]["id"]
+    if host.startswith("slow-"):
+        client.cancel(job)
+    wait_for_end(client, job)
+    place.set_row(job, host, state="unreachable")
+    with begin(place.system.engine) as conn:
+        conn.execute(update(jobs).where(jobs.c.id == job).values(state="failed", cancel_asked=False))
+    make_due(place, job)
+    return int(job)
+
+
+def make_due(place: Place, job: int) -> None:
+    """Let the wait after *job* be over."""
+    with begin(place.system.engine) as conn:
+        conn.execute(update(jobs).where(jobs.c.id == job).values(finished=time.time() - 3600))
+
+
+def tried(place: Place, admin: Client, first: int) -> dict[str, Any]:
+    """The next try after *first*, once it is over."""
+    before = len(admin.job(first)["again"]["tries"])
+    again.try_again_all(place.system.engine)
+    tries = admin.job(first)["again"]["tries"]
+    assert len(tries) == before + 1
+    return wait_for_end(admin, tries[-1])
+
+
+def test_hosts_that_were_off_are_tried_until_they_answer(place: Place, admin: Client) -> None:
+    first = run(admin, ["well-1", "off-1", "off-2"], until=soon(), timeout=1)["id"]
+    make_due(place, first)
+    one = tried(place, admin, first)
+    assert hosts_of(admin, one["id"]) == {"off-1": "unreachable", "off-2": "unreachable"}
+    assert (one["rerun_of"], one["params"], one["until"]) == (first, {"word": "x"}, None)
+    place.power(True, "off-1", "off-2")
+    make_due(place, one["id"])
+    two = tried(place, admin, first)
+    assert hosts_of(admin, two["id"]) == {"off-1": "ok", "off-2": "ok"}
+    place.set_row(two["id"], "off-2", state="not_started")
+    make_due(place, two["id"])
+    three = tried(place, admin, first)
+    assert hosts_of(admin, three["id"]) == {"off-2": "ok"}
+    again.try_again_all(place.system.engine)
+    shown = admin.job(first)["again"]
+    assert (shown["off"], shown["of"], shown["over"], shown["next"]) == (0, 2, True, None)
+    assert shown["tries"] == [one["id"], two["id"], three["id"]]
+
+
+def test_a_try_waits_longer_each_time_and_never_goes_beside_another(place: Place, admin: Client) -> None:
+    first = admin.job(off_job(place, admin))
+    with begin(place.system.engine) as conn:
+        conn.execute(update(jobs).where(jobs.c.id == first["id"]).values(finished=time.time()))
+    first = admin.job(first["id"])
+    again.try_again_all(place.system.engine)
+    shown = admin.job(first["id"])["again"]
+    assert (shown["tries"], round(shown["next"] - first["finished"])) == ([], again.WAITS[0])
+    make_due(place, first["id"])
+    for _ in range(3):
+        again.try_again_all(place.system.engine)
+    (job,) = admin.job(first["id"])["again"]["tries"]
+    end = wait_for_end(admin, job)
+    place.set_row(job, "well-1", state="unreachable")
+    assert round(admin.job(first["id"])["again"]["next"] - end["finished"]) == again.WAITS[1]
+
+
+def test_two_workers_at_once_make_one_try(place: Place, admin: Client) -> None:
+    first = off_job(place, admin)
+    start = threading.Barrier(4)
+
+    def sweep() -> None:
+        start.wait(10)
+        again.try_again_all(place.system.engine)
+
+    threads = [threading.Thread(target=sweep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(admin.job(first)["again"]["tries"]) == 1
+
+
+def test_a_worker_does_it_by_itself(place: Place, admin: Client) -> None:
+    first = off_job(place, admin)
+    deadline = time.monotonic() + 20
+    while not (tries := admin.job(first)["again"]["tries"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert wait_for_end(admin, tries[0])["state"] == "succeeded"
+    (row,) = [row for row in admin.audit(limit=20)["rows"] if row["target"] == f"job {tries[0]}"]
+    assert (row["user"], row["detail"]) == ("admin", f"try 1 after job {first}: module 2001 on well-1")
+
+
+@pytest.mark.parametrize("which", ["the first job", "the try"])
+def test_a_cancel_ends_the_tries(place: Place, admin: Client, which: str) -> None:
+    first = off_job(place, admin, "slow-1")
+    again.try_again_all(place.system.engine)
+    (job,) = admin.job(first)["again"]["tries"]
+    admin.cancel(first if which == "the first job" else job)
+    wait_for_end(admin, job)
+    place.set_row(job, "slow-1", state="not_started")
+    make_due(place, job)
+    again.try_again_all(place.system.engine)
+    shown = admin.job(first)["again"]
+    assert (shown["tries"], shown["over"], shown["off"]) == ([job], True, 1)
+    assert admin.job(first)["state"] == "failed"
+
+
+def test_nothing_is_tried_after_its_time_or_for_who_may_not_run_it_any_more(
+    place: Place, admin: Client
+) -> None:
+    late = off_job(place, admin)
+    with begin(place.system.engine) as conn:
+        conn.execute(update(jobs).where(jobs.c.id == late).values(until=time.time() - 1))
+    name = "gone-soon"
+    user = place.system.add_user(name, "operator")
+    with place.system.client(user=name) as client:
+        forbidden = off_job(place, client)
+    with begin(place.system.engine) as conn:
+        users.set_disabled(conn, user, True)
+    again.try_again_all(place.system.engine)
+    for job in (late, forbidden):
+        shown = admin.job(job)["again"]
+        assert (shown["tries"], shown["over"]) == ([], True)
+
+
+def test_what_somebody_did_again_meanwhile_counts(place: Place, admin: Client) -> None:
+    first = off_job(place, admin)
+    wait_for_end(admin, admin.rerun(first, on="unreachable")["job"]["id"])
+    again.try_again_all(place.system.engine)
+    shown = admin.job(first)["again"]
+    assert (shown["tries"], shown["off"], shown["over"]) == ([], 0, True)
+
+
+def test_until_is_a_time_to_come_and_for_work_that_may_be_repeated(admin: Client) -> None:
+    for wrong in (time.time() - 1, time.time() + 40 * 86_400):
+        with pytest.raises(BadRequest, match="next 31 days"):
+            admin.submit("2001", {"word": "x"}, ["well-1"], until=wrong)
+    with pytest.raises(BadRequest, match="never repeated by itself"):
+        admin.submit("2018", None, ["well-1"], until=soon())
