@@ -26,6 +26,11 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _RUBBISH = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, binascii.Error)
 
 
+def _escaped(text: str) -> str:
+    """*text* as content of an element; a bare carriage return would be read as the end of a line."""
+    return xmlrpc.client.escape(text).replace("\r", "&#13;")
+
+
 class _Marshaller(xmlrpc.client.Marshaller):
     """Writes text that every XML parser reads; *strict* refuses what would not arrive as it is."""
 
@@ -43,12 +48,11 @@ class _Marshaller(xmlrpc.client.Marshaller):
         return _ILLEGAL.sub("\ufffd", text)
 
     def _dump_text(self, value: str, write: Any) -> None:
-        escaped = xmlrpc.client.escape(self._clean(value)).replace("\r", "&#13;")
-        write(f"<value><string>{escaped}</string></value>\n")
+        write(f"<value><string>{_escaped(self._clean(value))}</string></value>\n")
 
     def _dump_struct(self, value: dict[Any, Any], write: Any) -> None:
         cleaned = {self._clean(key) if isinstance(key, str) else key: item for key, item in value.items()}
-        super().dump_struct(cleaned, write)
+        super().dump_struct(cleaned, write, _escaped)
 
     dispatch[str] = _dump_text  # type: ignore[assignment]
     dispatch[dict] = _dump_struct  # type: ignore[assignment]

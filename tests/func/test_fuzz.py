@@ -9,7 +9,7 @@ import xmlrpc.client
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from omserver_func.errors import MalformedMessage
@@ -35,6 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuncSite]:
 
 @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(value=_VALUES)
+@example(value={"\r": "\r"})
 def test_every_value_arrives_or_is_refused(value: object) -> None:
     document = write_result(value)
     xmlrpc.client.loads(document)  # whatever the value, it is a document that anybody can read
