@@ -81,7 +81,9 @@ def test_nothing_else_is(keys: Path) -> None:
 def test_a_host_without_openssl_signs_with_the_minions_own_python(keys: Path) -> None:
     script = signed_command(JID, "", "")[2].replace("openssl dgst", "no-openssl dgst")
     command = ["/bin/sh", "-c", script, "x", JID, str(keys / "web-01.pem"), "echo well"]
-    done = subprocess.run(command, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+    minion = f"import subprocess\nsubprocess.run({command!r})\n"
+    words = [sys.executable, "-c", minion]
+    done = subprocess.run(words, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
     said = {"stdout": done.stdout.decode()}
     assert SignedShell(KnownKeys(keys), True, "").believe(JID, "web-01", said) == ("well", "")
 
