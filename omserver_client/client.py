@@ -261,9 +261,12 @@ class Client(ConnectionCalls, HostCalls):
         args = {"job": job, "host_id": host_id, "stream": stream, "offset": offset, "limit": limit}
         return self.call("job.output", args)
 
-    def events(self, job: int, since: int = 0, wait: float = 0) -> Json:
-        """What is newer than *since*: ``{job, results, event}``; waits for it up to *wait* seconds (25)."""
-        args = {"job": job, "since": since, "wait": wait}
+    def events(self, job: int, since: int = 0, wait: float = 0, until: str = "change") -> Json:
+        """What is newer than *since*: ``{job, results, event}``.
+
+        Waits for it up to *wait* seconds (25), or with *until* ``"end"`` as long for the end of the job.
+        """
+        args = {"job": job, "since": since, "wait": wait, "until": until}
         return self.call("job.events", args, deadline=self.timeout + wait)
 
     def cancel(self, job: int) -> Json:
@@ -291,10 +294,10 @@ class Client(ConnectionCalls, HostCalls):
         for news in self._news(job, since):
             yield from news["results"]
 
-    def _news(self, job: int, since: int = 0) -> Iterator[Json]:
+    def _news(self, job: int, since: int = 0, until: str = "change") -> Iterator[Json]:
         """What `events` answers, again and again, until the job is over and all of it was told."""
         while True:
-            news = self.events(job, since, POLL)
+            news = self.events(job, since, POLL, until)
             since = news["event"]
             yield news
             if news["job"]["state"] in ENDED and since >= news["job"]["event"]:
@@ -306,7 +309,7 @@ class Client(ConnectionCalls, HostCalls):
         """Submit a job and, with *wait*, stay until it is over: ``{job, results}``."""
         job: Json = self.submit(module, params, hosts, **options)["job"]
         latest: dict[int, Json] = {}
-        for news in self._news(job["id"]) if wait else ():
+        for news in self._news(job["id"], until="end") if wait else ():
             job = news["job"]
             latest |= {result["host_id"]: result for result in news["results"]}
         return {"job": job, "results": list(latest.values())}

@@ -23,7 +23,7 @@ from .access.keys import KeyRing
 from .access.throttle import LoginThrottle
 from .dispatcher import Dispatcher
 from .failpoints import reach
-from .jobs.bell import Bell, Changes
+from .jobs.bell import ANY, Bell, Changes
 from .jobs.submission import Rules
 from .keeping import Keep, Keeper
 from .operations.context import Site
@@ -129,9 +129,9 @@ class Master:
         leases.give_up_leases(conn, worker)
         reach("bury.before_commit")
 
-    def _ring(self) -> None:
+    def _ring(self, job: int = ANY) -> None:
         for worker in self._workers:
-            worker.bell.ring()
+            worker.bell.ring(job)
 
     def _check_login(self, user: str, password: str, address: str) -> bool:
         outcome = "ok"
@@ -210,5 +210,5 @@ class WorkerProcess:
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
-            if self.bell.wait(1.0):
-                self._changes.announce()
+            if heard := self.bell.wait(1.0):
+                self._changes.announce(heard)

@@ -8,11 +8,10 @@ comes through it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, false, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, false, or_, select
 
-from ..store.engine import read
 from ..store.grants import ROLES, grants_of
 from ..store.jobs import Scope, parts
 from ..store.schema import server_app_categ, server_list
@@ -27,6 +26,8 @@ class Person:
     role: str
     #: When the session ends at the latest, in unix seconds; None without a session.
     expires_at: float | None = None
+    #: What was granted when the request came; see `refreshed`.
+    grants: tuple[RowMapping, ...] = field(default=(), repr=False, compare=False)
 
 
 def reaches(role: str, least: str) -> bool:
@@ -36,8 +37,14 @@ def reaches(role: str, least: str) -> bool:
 
 def load_person(conn: Connection, user: RowMapping) -> Person:
     """The person behind a row of users, with the highest role of their grants (viewer if they have none)."""
-    roles = [grant["role"] for grant in grants_of(conn, user["id"])]
-    return Person(user["id"], user["name"], max(roles, key=ROLES.index, default=ROLES[0]))
+    grants = tuple(grants_of(conn, user["id"]))
+    highest = max((grant["role"] for grant in grants), key=ROLES.index, default=ROLES[0])
+    return Person(user["id"], user["name"], highest, grants=grants)
+
+
+def refreshed(conn: Connection, person: Person) -> Person:
+    """The person with what is granted by now: for a request that has waited."""
+    return replace(person, grants=tuple(grants_of(conn, person.id)))
 
 
 def effective(person: Person, role_cap: str) -> Person:
@@ -45,14 +52,14 @@ def effective(person: Person, role_cap: str) -> Person:
     return person if reaches(role_cap, person.role) else replace(person, role=role_cap)
 
 
-def visible_hosts(conn: Connection, person: Person) -> Scope:
+def visible_hosts(person: Person) -> Scope:
     """The ids of the hosts that *person* may see, as a query; None: all of them."""
-    return _reached_by(grants_of(conn, person.id))
+    return _reached_by(person.grants)
 
 
 def may_run(conn: Connection, person: Person, module: str, host_ids: Sequence[int]) -> list[int]:
     """Those of *host_ids* on which *person* must not run *module*: all is well if there is none."""
-    scope = _reached_by(_running_grants(conn, person, module))
+    scope = _reached_by(_running_grants(person, module))
     if scope is None:
         return []
     allowed: set[int] = set()
@@ -61,20 +68,19 @@ def may_run(conn: Connection, person: Person, module: str, host_ids: Sequence[in
     return [host_id for host_id in host_ids if host_id not in allowed]
 
 
-def runnable_modules(engine: Engine, person: Person, modules: Iterable[str]) -> set[str]:
+def runnable_modules(person: Person, modules: Iterable[str]) -> set[str]:
     """Those of *modules* that *person* may run on some host."""
-    with read(engine) as conn:
-        granted = {grant["module"] for grant in _running_grants(conn, person, None)}
+    granted = {grant["module"] for grant in _running_grants(person, None)}
     return {module for module in modules if granted & {module, "*"}}
 
 
-def _running_grants(conn: Connection, person: Person, module: str | None) -> list[RowMapping]:
+def _running_grants(person: Person, module: str | None) -> list[RowMapping]:
     if not reaches(person.role, "operator"):
         return []
     wanted = None if module is None else {module, "*"}
     return [
         grant
-        for grant in grants_of(conn, person.id)
+        for grant in person.grants
         if reaches(grant["role"], "operator") and (wanted is None or grant["module"] in wanted)
     ]
 

@@ -46,7 +46,6 @@ _ANSWER = re.compile(
 )
 _CANNOT = re.compile(rb"om1-cannot ([ -~]{1,200})")
 _WORD = re.compile(rb"om1-(stopped|over|lost|running|twice|forgotten|off|none)(?: (\d{1,12}(?:\.\d{1,9})?))?")
-_PLAIN = re.compile(rb"[ -\[\]-~]*")
 _HANDLE = re.compile(r"[A-Za-z0-9-]{16,64}")
 #: Seconds that the clocks of host and master may be apart since the work was sent, and more.
 _MARGIN = 5.0
@@ -106,7 +105,7 @@ def head(work: Work, seconds: float, handle: str = "", forget: Sequence[str] = (
     own: dict[str, str] = {}
     if handle:
         own = {"om_handle": _checked(handle), "om_forget": " ".join(map(_checked, forget))}
-    return _head(own | _values(work), max(1, int(seconds)), output_cap(work), _words(work))
+    return _line(_head(own | _values(work), max(1, int(seconds)), output_cap(work), _words(work)))
 
 
 def shared(work: Work) -> bytes:
@@ -122,17 +121,17 @@ def ask(handle: str, seconds: float) -> bytes:
 
     What has not come to the host yet is called off: it is not started when it comes later.
     """
-    return _head({"om_kind": "ask", "om_handle": _checked(handle)}, max(1, int(seconds)))
+    return _line(_head({"om_kind": "ask", "om_handle": _checked(handle)}, max(1, int(seconds))))
 
 
 def stop(handle: str) -> bytes:
     """The standard input for `COMMAND` to stop what was sent under *handle*; it takes 10 s at most."""
-    return _head({"om_kind": "stop", "om_handle": _checked(handle)}, 10)
+    return _line(_head({"om_kind": "stop", "om_handle": _checked(handle)}, 10))
 
 
 def forget(handles: Sequence[str]) -> bytes:
     """The standard input for `COMMAND` to remove what is kept under *handles*."""
-    return _head({"om_kind": "forget"}, 10, words=tuple(map(_checked, handles)))
+    return _line(_head({"om_kind": "forget"}, 10, words=tuple(map(_checked, handles))))
 
 
 def _checked(handle: str) -> str:
@@ -148,10 +147,7 @@ def _line(content: bytes) -> bytes:
 def _head(own: dict[str, str], seconds: int, cap: int = 0, words: Sequence[str] = ()) -> bytes:
     values = {"om_cap": str(cap), "om_limit": str(seconds)} | own
     assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-    text = f"{assignments}; set -- {' '.join(map(shlex.quote, words))}".encode("utf-8", "surrogateescape")
-    # As it is, which spares the host two processes, if it comes through every engine like that: Salt makes
-    # line feeds of "\\n", and lines end at line feeds.
-    return b"=" + text + b"\n" if _PLAIN.fullmatch(text) else _line(text)
+    return f"{assignments}; set -- {' '.join(map(shlex.quote, words))}".encode("utf-8", "surrogateescape")
 
 
 def _values(work: HostWork) -> dict[str, str]:

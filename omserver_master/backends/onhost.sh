@@ -1,6 +1,6 @@
 # Runs one piece of work on a host and says on one line how it went. Any POSIX shell; dash and busybox too.
 #
-# stdin: line 1: assignments and "set -- WORDS", quoted by the master (onhost.py), after a "=" or else in base64;
+# stdin: line 1, base64: assignments and "set -- WORDS", quoted by the master (onhost.py);
 #        then, for a script, one line with its text in base64; then base64 of the standard input or file.
 # stdout: om1 RC LATE START END ENCODING OUT_CUT ERR_CUT OUT ERR end
 #
@@ -361,10 +361,10 @@ pid='' keep_out='' keep_err='' watch='' alarm='' dir='' om_kind='' om_handle='' 
 
 exec 3<&0 </dev/null
 read -r head_line <&3 || fail "The work did not arrive whole."
-case $head_line in
-    =*) eval "${head_line#=}" ;;
-    *) eval "$(printf %s "$head_line" | base64 -d)" ;;
-esac
+eval "$(base64 -d <<end
+$head_line
+end
+)"
 case $om_kind in
     '') fail "The work did not arrive whole." ;;
     ask | stop | forget)

@@ -40,7 +40,7 @@ class ClaimedJob:
         pool: ChildPool,
         roads: SiteRoads,
         modules_dir: Path,
-        announce: Callable[[], None],
+        announce: Callable[[int], None],
     ) -> None:
         self._modules_dir = modules_dir
         self.id: int = row["id"]

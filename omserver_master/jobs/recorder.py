@@ -43,7 +43,7 @@ class DatabaseRecorder:
 
     Args:
         attempt: the claim's number; every write is refused once another worker has a higher one.
-        announce: called after each commit that others may wait for.
+        announce: called with the job's id after each commit that others may wait for.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class DatabaseRecorder:
         job_id: int,
         attempt: int,
         connection_names: Callable[[], dict[int, str]],
-        announce: Callable[[], None],
+        announce: Callable[[int], None],
     ) -> None:
         self._engine = engine
         self._site_key = site_key
@@ -215,5 +215,5 @@ class DatabaseRecorder:
 
         done = store.transact(self._engine, write)
         reach(f"{place}.after_commit")
-        self._announce()
+        self._announce(self._job_id)
         return done

@@ -136,7 +136,7 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     """
     _check_dry_run(module, wish)
     _check_until(module, wish)
-    again = choose_again(conn, wish.rerun, rights.visible_hosts(conn, person)) if wish.rerun else None
+    again = choose_again(conn, wish.rerun, rights.visible_hosts(person)) if wish.rerun else None
     rows = _rows(conn, person, again.named if again else wish.named)
     _check_rights(conn, person, module.id, rows)
     _check_engines(conn, module, rows)
@@ -266,7 +266,7 @@ class _HostTable:
 
     def __init__(self, conn: Connection, person: Person) -> None:
         self._conn = conn
-        self._scope = rights.visible_hosts(conn, person)
+        self._scope = rights.visible_hosts(person)
 
     def by_ids(self, ids: Any) -> list[Any]:
         return [_KnownHost(row) for row in hosts.hosts_by_id(self._conn, list(ids), self._scope).values()]

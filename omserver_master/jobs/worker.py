@@ -25,7 +25,7 @@ from omserver_master.store import leases, workers
 from omserver_master.store.sitekey import SiteKey, read_site_key
 
 from . import again, settling
-from .bell import Bell
+from .bell import ANY, Bell
 from .claimed import ClaimedJob
 from .recorder import LEASE
 from .roads import SiteRoads
@@ -98,10 +98,10 @@ class Worker:
         """
         self._stop_asked = True
 
-    def announce(self) -> None:
+    def announce(self, job: int = ANY) -> None:
         """Something was committed that others may wait for."""
         if self._bell is not None:
-            self._bell.ring()
+            self._bell.ring(job)
 
     # -- claiming
 
@@ -145,15 +145,16 @@ class Worker:
         finally:
             with self._lock:
                 self._jobs.pop(job.id, None)
-            self.announce()
+            self.announce(job.id)
             self._free.set()
 
     def _rest(self) -> None:
         if self._bell is None:
             self._stopped.wait(IDLE_LOOK)
-        elif self._bell.wait(IDLE_LOOK):
+        elif heard := self._bell.wait(IDLE_LOOK):
             for job in self._running():
-                job.wake()
+                if job.id in heard:
+                    job.wake()
 
     # -- keeping claims, and settling those of others that ran out
 

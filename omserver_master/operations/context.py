@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -11,7 +10,7 @@ from omserver_client.messages import Request
 from omserver_master.access.rights import Person
 from omserver_master.access.throttle import LoginThrottle
 from omserver_master.caller import Caller
-from omserver_master.jobs.bell import Changes
+from omserver_master.jobs.bell import Changes, Ring
 from omserver_master.jobs.submission import Rules
 from omserver_master.registry.registry import Registry
 from omserver_master.roster.kept import Previews
@@ -32,8 +31,7 @@ class Site:
     """Announced when a worker has stored something."""
     rules: Rules
     """What jobs are checked against."""
-    ring: Callable[[], None]
-    """Wakes the workers: there is something new in the database."""
+    ring: Ring
     previews: Previews = field(default_factory=Previews)
     """Imports that were looked at and may be applied."""
 

@@ -97,7 +97,7 @@ class SetWays(Args):
 def categories(context: Context, args: Nothing) -> dict[str, Any]:
     """Function categories with their application categories, and how many visible hosts each has."""
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         return {"categories": hosts.categories(conn, scope)}
 
 
@@ -105,7 +105,7 @@ def categories(context: Context, args: Nothing) -> dict[str, Any]:
 def list_hosts(context: Context, args: ListHosts) -> dict[str, Any]:
     """Hosts that this person may see, by name."""
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         rows, total = hosts.list_hosts(conn, scope=scope, **args.model_dump())
     return {"hosts": [views.host(row) for row in rows], "total": total}
 
@@ -114,7 +114,7 @@ def list_hosts(context: Context, args: ListHosts) -> dict[str, Any]:
 def show_host(context: Context, args: ShowHost) -> dict[str, Any]:
     """One host with its facts and the ways to it, in their order."""
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         row = next(iter(hosts.hosts_by_name(conn, [args.host], scope).values()), None)
         if row is None:
             raise NotFound(f"There is no host {args.host!r}, or it may not be seen.")

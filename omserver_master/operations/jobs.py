@@ -6,7 +6,8 @@ import base64
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from threading import Event
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -97,6 +98,7 @@ class Output(JobId):
 class Events(JobId):
     since: Number = 0
     wait: float = Field(0, ge=0, le=25)
+    until: Literal["change", "end"] = "change"
 
 
 @operation("job.preview", role="operator")
@@ -139,7 +141,7 @@ def list_jobs(context: Context, args: ListJobs) -> dict[str, Any]:
     _known(args.state, JOB_STATES)
     wanted = args.model_dump(exclude={"limit"})
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         rows = jobs.list_jobs(conn, limit=args.limit + 1, scope=scope, **wanted)
         found = results.counts(conn, [row["id"] for row in rows], scope)
     page = [views.job(row, found[row["id"]]) for row in rows[: args.limit]]
@@ -157,7 +159,7 @@ def show_results(context: Context, args: Results) -> dict[str, Any]:
     """The hosts of a job in the order of their ids."""
     _known(args.state, HOST_STATES)
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         _visible(conn, args.job, scope)
         rows = results.results(
             conn, args.job, state=args.state, limit=args.limit + 1, after=args.after, scope=scope
@@ -169,7 +171,7 @@ def show_results(context: Context, args: Results) -> dict[str, Any]:
 def output(context: Context, args: Output) -> dict[str, Any]:
     """A piece of what one host printed, as base64 of the bytes."""
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         row = results.result_row(conn, args.job, args.host_id, scope)
         if row is None:
             raise NotFound(f"Job {args.job} has no such host, or it may not be seen.")
@@ -197,14 +199,19 @@ def _removed(context: Context, job: Mapping[str, Any]) -> NotFound:
 
 @operation("job.events", role="viewer")
 def events(context: Context, args: Events) -> dict[str, Any]:
-    """What changed in a job since an event number; waits for something new for at most ``wait`` seconds."""
+    """What changed in a job since an event number.
+
+    Waits for something new, or ``until`` the job's end, for at most ``wait`` seconds.
+    """
     end = time.monotonic() + args.wait
-    while True:
-        seen = context.site.changes.number
-        answer = _events_now(context, args)
-        over = answer["job"]["state"] in FINAL_JOB
-        if answer["event"] > args.since or over or not _changed(context, answer["job"], seen, end):
-            return answer
+    with context.site.changes.of(args.job) as change:
+        while True:
+            change.clear()
+            answer = _events_now(context, args)
+            over = answer["job"]["state"] in FINAL_JOB
+            news = answer["event"] > args.since and args.until == "change"
+            if over or news or not _changed(context, answer["job"], args.until, change, end):
+                return answer
 
 
 @operation("job.cancel", role="operator")
@@ -214,7 +221,7 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
     Of a job that is over, only the trying again of its hosts is stopped.
     """
     with store.begin(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         row = _visible(conn, args.job, scope)
         host_ids = [r["host_id"] for r in results.results(conn, args.job)]
         forbidden = rights.may_run(conn, context.who, row["module"], host_ids)
@@ -227,24 +234,25 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
             audit.accepted(conn, context.caller, context.who, "job.cancel", f"job {args.job}", row["module"])
             reach("cancel.before_commit")
     reach("cancel.after_commit")
-    context.site.ring()
+    context.site.ring(args.job)
     return {"job": _job(context, args.job)}
 
 
-def _changed(context: Context, job: Mapping[str, Any], seen: int, end: float) -> bool:
-    """Whether *job* changes before *end*. Any job's change wakes all who wait: look at one number only."""
+def _changed(context: Context, job: Mapping[str, Any], until: str, change: Event, end: float) -> bool:
+    """Whether *job* changes, or is over, before *end*; most often not, so that no more than that is read."""
     while (left := end - time.monotonic()) > 0:
-        context.site.changes.wait_beyond(seen, min(left, LOOK_ANYWAY))
-        seen = context.site.changes.number
+        change.wait(min(left, LOOK_ANYWAY))
+        change.clear()
         with store.read(context.site.engine) as conn:
-            if jobs.event_of(conn, job["id"]) != job["event"]:
+            found = jobs.event_of(conn, job["id"])
+            if found is None or (found.over if until == "end" else found.number != job["event"]):
                 return True
     return False
 
 
 def _events_now(context: Context, args: Events) -> dict[str, Any]:
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(rights.refreshed(conn, context.who))  # it may have waited
         row = _visible(conn, args.job, scope)
         changed, event = results.events_since(conn, args.job, args.since, scope=scope)
         found = results.counts(conn, [args.job], scope)[args.job]
@@ -253,7 +261,7 @@ def _events_now(context: Context, args: Events) -> dict[str, Any]:
 
 def _job(context: Context, job_id: int) -> dict[str, Any]:
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(conn, context.who)
+        scope = rights.visible_hosts(context.who)
         row = _visible(conn, job_id, scope)
         shown = views.job(row, results.counts(conn, [job_id], scope)[job_id])
         again = {"again": tries.standing(conn, row, scope)}

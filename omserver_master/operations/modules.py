@@ -20,7 +20,7 @@ class ModuleId(Args):
 def list_modules(context: Context, args: Nothing) -> dict[str, Any]:
     """All modules, broken ones too, each with whether this person may run it anywhere."""
     modules = context.site.registry.list()
-    may = rights.runnable_modules(context.site.engine, context.who, [module.id for module in modules])
+    may = rights.runnable_modules(context.who, [module.id for module in modules])
     return {"modules": [module.to_wire() | {"runnable": module.id in may} for module in modules]}
 
 
@@ -28,5 +28,5 @@ def list_modules(context: Context, args: Nothing) -> dict[str, Any]:
 def show_module(context: Context, args: ModuleId) -> dict[str, Any]:
     """One module with its source's hash."""
     module = context.site.registry.load(args.module)
-    may = rights.runnable_modules(context.site.engine, context.who, [module.id])
+    may = rights.runnable_modules(context.who, [module.id])
     return module.to_wire() | {"runnable": module.id in may, "source_sha256": module.sha256}

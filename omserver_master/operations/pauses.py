@@ -31,7 +31,7 @@ def _set(context: Context, args: JobId, action: str) -> dict[str, Any]:
     who = context.who
 
     def change(conn: Any) -> None:
-        row = jobs.job_row(conn, args.job, rights.visible_hosts(conn, who))
+        row = jobs.job_row(conn, args.job, rights.visible_hosts(who))
         if row is None:
             raise NotFound(f"There is no job {args.job}, or it may not be seen.")
         if row["user_id"] != who.id or action == "job.resume":  # which makes more hosts begin

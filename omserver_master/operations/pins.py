@@ -31,7 +31,7 @@ def _set(context: Context, args: JobId, pinned: bool) -> dict[str, Any]:
     who = context.who
 
     def change(conn: Any) -> None:
-        row = jobs.job_row(conn, args.job, rights.visible_hosts(conn, who))
+        row = jobs.job_row(conn, args.job, rights.visible_hosts(who))
         if row is None:
             raise NotFound(f"There is no job {args.job}, or it may not be seen.")
         host_ids = [result["host_id"] for result in results.results(conn, args.job)]
@@ -42,5 +42,5 @@ def _set(context: Context, args: JobId, pinned: bool) -> dict[str, Any]:
             audit.accepted(conn, context.caller, who, action, f"job {args.job}", row["module"])
 
     store.transact(context.site.engine, change)
-    context.site.changes.announce()
+    context.site.changes.announce([args.job])
     return show(context, args)

@@ -65,7 +65,7 @@ def _named(host: str | HostName) -> Named:
 def _wish(context: Context, args: WantedAgain) -> Wish:
     again = args.rerun()
     with store.read(context.site.engine) as conn:
-        first = first_job(conn, again.job, rights.visible_hosts(conn, context.who))
+        first = first_job(conn, again.job, rights.visible_hosts(context.who))
     return Wish(
         first["module"],
         first["params"],

@@ -43,13 +43,14 @@ def runcommands(context: Context, args: Task) -> dict[str, Any]:
     _refuse_anothers(context, done)
     job_id = done.job_id
     end = time.monotonic() + context.site.settings.runcommands_wait
-    while True:
-        seen = context.site.changes.number
-        answer = _answer(context, job_id)
-        left = end - time.monotonic()
-        if answer["done"] or left <= 0:
-            return answer
-        context.site.changes.wait_beyond(seen, min(left, LOOK_ANYWAY))
+    with context.site.changes.of(job_id) as change:
+        while True:
+            change.clear()
+            answer = _answer(context, job_id)
+            left = end - time.monotonic()
+            if answer["done"] or left <= 0:
+                return answer
+            change.wait(min(left, LOOK_ANYWAY))
 
 
 def _refuse_anothers(context: Context, done: Submitted) -> None:

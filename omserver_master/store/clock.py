@@ -34,6 +34,9 @@ def _postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 
+_NOW = select(utc_now())
+
+
 def now(conn: Connection) -> float:
     """The database's time, in unix seconds."""
-    return conn.execute(select(utc_now())).scalar_one()
+    return conn.execute(_NOW).scalar_one()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -30,6 +31,8 @@ LOCK_TIMEOUT = 5
 STATEMENT_TIMEOUT = 30
 #: How often a transaction is tried that lost against another.
 TRIES = 5
+
+_WRITING: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
@@ -59,7 +62,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot do that now (down, locked for too long, disk full).
     """
-    with understood(), engine.execution_options(**{sqlite.WRITES: True}).begin() as conn:
+    with understood(), _writing(engine).begin() as conn:
         yield conn
 
 
@@ -106,6 +109,14 @@ def understood() -> Iterator[None]:
         if failure is Failure.OURS:
             raise
         raise Unavailable(failure.value) from error
+
+
+def _writing(engine: Engine) -> Engine:
+    """The same engine, whose transactions are known to write; made once."""
+    found = _WRITING.get(engine)
+    if found is None:
+        found = _WRITING[engine] = engine.execution_options(**{sqlite.WRITES: True})
+    return found
 
 
 def _lost(error: Unavailable) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select
 
 from omserver_client.errors import BadRequest
 
@@ -13,6 +13,21 @@ from .schema import grants, server_app_categ, server_fun_categ, server_list
 
 #: From the least to the most.
 ROLES: Final = ("viewer", "operator", "admin")
+
+#: Made once: every request asks this.
+_GRANTS = (
+    select(
+        grants,
+        server_fun_categ.c.server_categ_name.label("categ"),
+        server_app_categ.c.app_categ_name.label("app"),
+        server_list.c.server_name.label("host"),
+    )
+    .outerjoin(server_fun_categ, grants.c.categ_id == server_fun_categ.c.ID)
+    .outerjoin(server_app_categ, grants.c.app_id == server_app_categ.c.ID)
+    .outerjoin(server_list, grants.c.host_id == server_list.c.ID)
+    .where(grants.c.user_id == bindparam("user"))
+    .order_by(grants.c.id)
+)
 
 
 def add_grant(
@@ -57,20 +72,7 @@ def set_role(conn: Connection, user_id: int, role: str) -> None:
 
 def grants_of(conn: Connection, user_id: int) -> list[RowMapping]:
     """The account's grants, with the names of their places as ``categ``, ``app`` and ``host``."""
-    query = (
-        select(
-            grants,
-            server_fun_categ.c.server_categ_name.label("categ"),
-            server_app_categ.c.app_categ_name.label("app"),
-            server_list.c.server_name.label("host"),
-        )
-        .outerjoin(server_fun_categ, grants.c.categ_id == server_fun_categ.c.ID)
-        .outerjoin(server_app_categ, grants.c.app_id == server_app_categ.c.ID)
-        .outerjoin(server_list, grants.c.host_id == server_list.c.ID)
-        .where(grants.c.user_id == user_id)
-        .order_by(grants.c.id)
-    )
-    return list(conn.execute(query).mappings())
+    return list(conn.execute(_GRANTS, {"user": user_id}).mappings())
 
 
 def remove_grant(conn: Connection, grant_id: int) -> bool:

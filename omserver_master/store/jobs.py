@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,7 +28,7 @@ Scope = Select[Any] | None
 
 _ROWS_AT_ONCE = 500
 #: Made once: whoever waits for a job asks this again and again.
-_EVENT_OF = select(jobs.c.event).where(jobs.c.id == bindparam("job"))
+_EVENT_OF = select(jobs.c.event, jobs.c.finished).where(jobs.c.id == bindparam("job"))
 _CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked).where(jobs.c.id == bindparam("job"))
 
 
@@ -64,7 +64,8 @@ def find_by_message(conn: Connection, key_kid: str, message_id: str) -> RowMappi
 
 def job_row(conn: Connection, job_id: int, scope: Scope = None) -> RowMapping | None:
     """The job, with the name of its client key as ``key_name``; None if there is none, or none in *scope*."""
-    return conn.execute(_jobs().where(jobs.c.id == job_id, *_in_scope(scope))).mappings().first()
+    query = _JOB if scope is None else _JOB.where(*_in_scope(scope))
+    return conn.execute(query, {"job": job_id}).mappings().first()
 
 
 def list_jobs(
@@ -120,10 +121,17 @@ def stop_trying(conn: Connection, job_id: int) -> bool:
     return conn.execute(change.values(until=now, event=jobs.c.event + 1)).rowcount > 0
 
 
-def event_of(conn: Connection, job_id: int) -> int | None:
-    """The number of the job's latest event; None if there is no such job."""
-    found: int | None = conn.execute(_EVENT_OF, {"job": job_id}).scalar()
-    return found
+class Latest(NamedTuple):
+    """The *number* of a job's latest event, and whether it is *over*."""
+
+    number: int
+    over: bool
+
+
+def event_of(conn: Connection, job_id: int) -> Latest | None:
+    """How far the job is; None if there is no such job."""
+    row = conn.execute(_EVENT_OF, {"job": job_id}).first()
+    return None if row is None else Latest(row.event, row.finished is not None)
 
 
 def claim_of(conn: Connection, job_id: int) -> tuple[int, bool] | None:
@@ -198,6 +206,9 @@ def _trying(conn: Connection) -> list[ColumnElement[bool]]:
 def _jobs() -> Select[Any]:
     named = client_keys.c.name.label("key_name")
     return select(jobs, named).outerjoin(client_keys, client_keys.c.kid == jobs.c.key_kid)
+
+
+_JOB = _jobs().where(jobs.c.id == bindparam("job"))
 
 
 def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from omserver_client.errors import BadRequest
 
 from . import clock
 from .schema import client_keys, users
+
+#: Made once: every request asks this.
+_KEY = select(client_keys).where(client_keys.c.kid == bindparam("kid"))
 
 
 def add_key(
@@ -26,7 +29,7 @@ def add_key(
 
 def key_row(conn: Connection, kid: str) -> RowMapping | None:
     """The key with that number, revoked or not."""
-    return conn.execute(select(client_keys).where(client_keys.c.kid == kid)).mappings().first()
+    return conn.execute(_KEY, {"kid": kid}).mappings().first()
 
 
 def list_keys(conn: Connection) -> list[RowMapping]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from . import clock
 from .schema import sessions
+
+#: Made once: every request asks this.
+_SESSION = select(sessions).where(sessions.c.token_hash == bindparam("hash"))
 
 
 def add_session(
@@ -27,7 +30,7 @@ def add_session(
 
 def session_row(conn: Connection, token_hash: str) -> RowMapping | None:
     """The session with that hash, revoked and expired ones too."""
-    return conn.execute(select(sessions).where(sessions.c.token_hash == token_hash)).mappings().first()
+    return conn.execute(_SESSION, {"hash": token_hash}).mappings().first()
 
 
 def touch_session(conn: Connection, token_hash: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from omserver_client.errors import BadRequest
 
 from . import clock
 from .names import check_name, name_key
 from .schema import users
+
+#: Made once: every request asks this.
+_USER = select(users).where(users.c.id == bindparam("user"))
 
 
 def add_user(conn: Connection, name: str, password_hash: str, lang: str = "") -> int:
@@ -33,7 +36,7 @@ def user_by_name(conn: Connection, name: str) -> RowMapping | None:
 
 def user_by_id(conn: Connection, user_id: int) -> RowMapping | None:
     """The account with that id."""
-    return conn.execute(select(users).where(users.c.id == user_id)).mappings().first()
+    return conn.execute(_USER, {"user": user_id}).mappings().first()
 
 
 def list_users(conn: Connection) -> list[RowMapping]:

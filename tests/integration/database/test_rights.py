@@ -48,7 +48,7 @@ class Rights:
 
     def sees(self, name: str) -> str:
         with read(self.engine) as conn:
-            rows, total = hosts.list_hosts(conn, scope=rights.visible_hosts(conn, self.person(name)))
+            rows, total = hosts.list_hosts(conn, scope=rights.visible_hosts(self.person(name)))
         assert total == len(rows)
         return " ".join(sorted(row["name"] for row in rows))
 
@@ -90,7 +90,7 @@ def test_a_key_caps_what_anybody_may_do_through_it(people: Rights) -> None:
     assert people.person("viewer", "operator").role == "viewer"
     assert people.may("admin", "1003", "operator") == ALL
     assert people.may("admin", "1003", "viewer") == ""
-    assert rights.runnable_modules(people.engine, people.person("admin", "viewer"), ["1003"]) == set()
+    assert rights.runnable_modules(people.person("admin", "viewer"), ["1003"]) == set()
 
 
 def test_a_host_that_does_not_exist_is_forbidden_to_those_with_a_narrow_grant(people: Rights) -> None:
@@ -100,7 +100,7 @@ def test_a_host_that_does_not_exist_is_forbidden_to_those_with_a_narrow_grant(pe
 
 def test_the_modules_somebody_may_run_anywhere_are_told(people: Rights) -> None:
     def runnable(name: str) -> set[str]:
-        return rights.runnable_modules(people.engine, people.person(name), ["1001", "1003"])
+        return rights.runnable_modules(people.person(name), ["1001", "1003"])
 
     assert runnable("viewer") == set()
     assert runnable("one module") == {"1003"}
