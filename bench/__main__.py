@@ -9,8 +9,11 @@ from pathlib import Path
 
 from . import report
 from .machine import machine
+from .simsite import DATABASES, Load
 
-ROWS = ("P1", "P2", "P3", "P4")
+ROWS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
+#: Rows with invented hosts: they are told which database, how long and how many.
+LOADED = frozenset({"P5", "P6", "P7", "P8"})
 
 
 def main() -> int:
@@ -21,10 +24,15 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only comparisons whose name has this word")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/performance.md")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite", help="P5 to P8: on which (sqlite)")
+    parser.add_argument("--seconds", type=float, default=60, help="P5, P6: for how long (60)")
+    parser.add_argument("--size", type=int, default=0, help="P7: hosts (10000); P8: jobs (1000000)")
     options = parser.parse_args()
+    load = Load(options.database, options.seconds, options.size)
     for row in options.rows:
         measure = importlib.import_module(f".{row.lower()}", __package__).measure
-        found = measure(options.pairs, options.only)
+        told = (load,) if row in LOADED else ()
+        found = measure(options.pairs, options.only, *told)
         where = machine()
         print(f"{row}\n\n{report.table(found)}\n\n" + "\n".join(f"{k}: {v}" for k, v in where.items()))
         text = report.as_json(row, found, where)

@@ -31,7 +31,8 @@ def sqlite_url(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def mariadb_url() -> Iterator[str]:
+def mariadb_url(durable: bool = False) -> Iterator[str]:
+    """A MariaDB server; *durable*: as for real, what was committed is on the disk."""
     server, install = _program("mariadbd"), _program("mariadb-install-db")
     with _folder("mysql") as (folder, user):
         data, password, port = folder / "data", secrets.token_hex(8), free_port()
@@ -46,14 +47,15 @@ def mariadb_url() -> Iterator[str]:
         _run(made, folder, user)
         started = [server, "--no-defaults", f"--datadir={data}", f"--socket={folder}/s", f"--port={port}"]
         started += ["--bind-address=127.0.0.1", "--skip-name-resolve", f"--init-file={first}"]
-        started += [f"--pid-file={folder}/pid", "--innodb-buffer-pool-size=32M"]
-        started += ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"]
+        started += [f"--pid-file={folder}/pid", f"--innodb-buffer-pool-size={1024 if durable else 32}M"]
+        started += [f"--innodb-flush-log-at-trx-commit={int(durable)}", "--skip-log-bin"]
         with _process(started, folder, user, port, signal.SIGTERM):
             yield f"mysql+pymysql://omserver:{password}@127.0.0.1:{port}/omserver"
 
 
 @contextlib.contextmanager
-def postgresql_url() -> Iterator[str]:
+def postgresql_url(durable: bool = False) -> Iterator[str]:
+    """A PostgreSQL server; *durable*: as for real, what was committed is on the disk."""
     server, install = _program("postgres"), _program("initdb")
     with _folder("postgres") as (folder, user):
         data, password, port = folder / "data", secrets.token_hex(8), free_port()
@@ -63,7 +65,7 @@ def postgresql_url() -> Iterator[str]:
         made = [install, "-D", str(data), "-U", "omserver", "--auth=scram-sha-256", f"--pwfile={word}"]
         _run([*made, "-E", "UTF8", "--no-locale", "--no-sync"], folder, user)
         started = [server, "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
-        started += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+        started += ["-c", f"unix_socket_directories={folder}", "-c", f"fsync={'on' if durable else 'off'}"]
         with _process(started, folder, user, port, signal.SIGINT):
             yield f"postgresql+psycopg://omserver:{password}@127.0.0.1:{port}/postgres"
 

@@ -1,0 +1,68 @@
+"""P5: callers that launch one job after another, each with one invented host, while the jobs run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+
+from omserver_client import Client
+
+from .pairs import Compared
+from .saltrows import MODULE
+from .simsite import Load, SimSite, held, percentile, sim_site
+
+#: Programs that launch at once.
+CALLERS = 4
+HOSTS = 100
+
+
+def measure(pairs: int, only: str, load: Load) -> list[Compared]:
+    """All figures of this row; *pairs* and *only* are for the rows with two sides."""
+    with sim_site(load, HOSTS) as site:
+        taken, ended = _launch(site, load.seconds)
+    on = f"on {load.database}"
+    return [
+        held(f"launches acknowledged, {on}", len(taken) / load.seconds, 100, unit="jobs/s", more=True),
+        held(f"half of the launches take at most, {on}", percentile(taken, 0.5), 0.025),
+        held(f"99 of 100 launches take at most, {on}", percentile(taken, 0.99), 0.150),
+        held(
+            f"jobs that had ended when the last was launched, {on}",
+            ended / load.seconds,
+            100,
+            unit="jobs/s",
+            more=True,
+        ),
+    ]
+
+
+def _launch(site: SimSite, seconds: float) -> tuple[list[float], int]:
+    """How long each launch took, and how many of the jobs had ended by then."""
+    taken: list[float] = []
+    ready, begin = threading.Barrier(CALLERS + 1), threading.Event()
+
+    def call(number: int) -> None:
+        with closing(site.system.client()) as client:
+            _one(client, site.hosts[number])
+            ready.wait()
+            begin.wait()
+            end, place = time.perf_counter() + seconds, number
+            while (began := time.perf_counter()) < end:
+                _one(client, site.hosts[place % len(site.hosts)])
+                taken.append(time.perf_counter() - began)
+                place += CALLERS
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    ready.wait(60)
+    begin.set()
+    for caller in callers:
+        caller.join()
+    with closing(site.system.client()) as client:
+        status = client.status()
+    return taken, len(taken) - status["queued"] - status["running"]
+
+
+def _one(client: Client, host: str) -> None:
+    client.submit(MODULE, None, [host])
