@@ -80,6 +80,9 @@ class ListJobs(Args):
     module: str | None = None
     user: str | None = None
     host: str | None = None
+    #: When they were created, in unix seconds.
+    since: float | None = Field(None, ge=0, le=1e11)
+    until: float | None = Field(None, ge=0, le=1e11)
 
 
 class Results(JobId):

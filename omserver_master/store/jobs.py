@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     RowMapping,
@@ -21,12 +22,14 @@ from sqlalchemy import (
 from ..jobs.states import FINAL_JOB
 from . import clock
 from .leases import fence
-from .schema import client_keys, host_results, jobs
+from .schema import client_keys, host_results, jobs, server_list, users
 
 #: The ids of the hosts that somebody may see; None: all of them.
 Scope = Select[Any] | None
 
 _ROWS_AT_ONCE = 500
+#: Seconds that a transaction lasts at most.
+_OVERLAP = 60.0
 #: Made once: whoever waits for a job asks this again and again.
 _EVENT_OF = select(jobs.c.event, jobs.c.finished).where(jobs.c.id == bindparam("job"))
 _CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked).where(jobs.c.id == bindparam("job"))
@@ -77,10 +80,16 @@ def list_jobs(
     module: str | None = None,
     user: str | None = None,
     host: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
     scope: Scope = None,
 ) -> list[RowMapping]:
-    """The newest jobs first, at most *limit*, older than the job *before*; *user* and *host* are names."""
-    wanted = [*_in_scope(scope)]
+    """The newest jobs first, at most *limit*, older than the job *before*; *user* and *host* are names.
+
+    *since* and *until* are about when they were created. Each filter alone leads through an index in the
+    order of the ids, so that a page costs the same among ten jobs and among a million.
+    """
+    wanted, query, order = [*_in_scope(scope), *_created(conn, since, until)], _jobs(), jobs.c.id
     if before is not None:
         wanted.append(jobs.c.id < before)
     if state is not None:
@@ -88,10 +97,13 @@ def list_jobs(
     if module is not None:
         wanted.append(jobs.c.module == module)
     if user is not None:
-        wanted.append(func.lower(jobs.c.user) == user.lower())
+        wanted.append(jobs.c.user_id == _id_of(conn, users.c.id, users.c.name_key, user))
     if host is not None:
-        wanted.append(_has_host(func.lower(host_results.c.host) == host.lower()))
-    query = _jobs().where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
+        order = host_results.c.job_id
+        query = query.join(host_results, order == jobs.c.id)
+        host_id = _id_of(conn, server_list.c.ID, server_list.c.name_key, host)
+        wanted += [host_results.c.host_id == host_id, *([] if before is None else [order < before])]
+    query = query.where(*wanted).order_by(order.desc()).limit(limit)
     return list(conn.execute(query).mappings())
 
 
@@ -201,6 +213,28 @@ def parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def _trying(conn: Connection) -> list[ColumnElement[bool]]:
     return [jobs.c.until > clock.now(conn), jobs.c.finished.is_not(None), jobs.c.cancel_asked.is_(False)]
+
+
+def _id_of(conn: Connection, id_: Column[Any], key: Column[Any], name: str) -> int:
+    """The id of whoever or whatever has that name in any case; one that nobody has, if there is none."""
+    return conn.execute(select(id_).where(key == name.lower())).scalar() or 0
+
+
+def _created(conn: Connection, since: float | None, until: float | None) -> list[ColumnElement[bool]]:
+    """Conditions for jobs created in that time; the first and last id bound what has to be looked at.
+
+    Ids and times go up together but for transactions that overlap, which last less than `_OVERLAP`.
+    """
+    found: list[ColumnElement[bool]] = []
+    if since is not None:
+        of_time = jobs.c.created >= since - _OVERLAP
+        first = select(jobs.c.id).where(of_time).order_by(jobs.c.created).limit(1)
+        found += [jobs.c.created >= since, jobs.c.id >= (conn.execute(first).scalar() or 0)]
+    if until is not None:
+        of_time = jobs.c.created <= until + _OVERLAP
+        last = select(jobs.c.id).where(of_time).order_by(jobs.c.created.desc()).limit(1)
+        found += [jobs.c.created <= until, jobs.c.id <= (conn.execute(last).scalar() or 0)]
+    return found
 
 
 def _jobs() -> Select[Any]:

@@ -283,8 +283,19 @@ def test_jobs_are_listed_newest_first_and_filtered(desk: Desk) -> None:
     assert found(state="running") == []
     assert found(user="ALICE") == [second, first]
     assert found(user="bob") == []
-    assert found(host=f"HOST-{desk.hosts[0]}") == [first]
+    assert found(host="WEB-01") == [first]
+    assert found(host="web-01", before=first) == []
+    assert found(host="shop-01", module="1003", before=second + 1) == [second]
+    assert found(host="nobody") == []
     assert found(scope=web_only) == [first]
+    with begin(desk.engine) as conn:
+        long_ago = clock.now(conn) - 3600
+        old = update(schema.jobs).where(schema.jobs.c.id == first)
+        conn.execute(old.values(created=long_ago))
+    assert found(since=long_ago + 1) == [second]
+    assert found(until=long_ago + 1) == [first]
+    assert found(since=long_ago, until=long_ago, user="alice") == [first]
+    assert found(since=long_ago + 7200) == found(until=long_ago - 1) == []
     with read(desk.engine) as conn:
         assert jobs.job_row(conn, second, web_only) is None
         assert results.results(conn, second, scope=web_only) == []
