@@ -1,4 +1,4 @@
-"""``omctl jobs``, ``job show``, ``job cancel``: what was run, and what happened."""
+"""``omctl jobs``, ``job show``, ``job tail``, ``job cancel``: what was run, and what happened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .connection import master
 from .follow import job_line, result_line
 from .outputs import all_results, print_outputs
 from .params import param_words
+from .rerun import rerun
 from .run_module import job_document, watch
 from .show import console, counts_text, json_option, local_time, print_json, print_table, state_word
 from .visible import visible_line
@@ -40,26 +41,41 @@ def jobs(as_json: bool, limit: int, **wanted: str | None) -> None:
 
 @click.group()
 def job() -> None:
-    """Show or cancel one job."""
+    """Show, follow, cancel one job, or do it again."""
+
+
+job.add_command(rerun)
 
 
 @job.command()
 @click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 @click.option("--output", is_flag=True, help="Print all that the hosts printed.")
 @click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
-@click.option("--follow", is_flag=True, help="Wait for its end; the exit code is then that of the run.")
+@click.option("--follow", is_flag=True, help="Wait for its end, as omctl job tail does.")
+@click.option("--state", help="Only the hosts in this state.")
 @json_option
-def show(job_id: int, output: bool, raw: bool, follow: bool, as_json: bool) -> int:
+def show(job_id: int, output: bool, raw: bool, follow: bool, state: str | None, as_json: bool) -> int:
     """Show a job and what happened on each of its hosts."""
     with master() as client:
         if follow:
             return watch(client, job_id, output=output, raw=raw, as_json=as_json)
         found = client.job(job_id)
         if as_json:
-            print_json(job_document(client, found, output=output))
+            print_json(job_document(client, found, output=output, state=state))
         else:
-            _print_job(client, found, output=output, raw=raw)
+            _print_job(client, found, output=output, raw=raw, state=state)
     return ends.OK
+
+
+@job.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+@click.option("--output", is_flag=True, help="At the end, print all that the hosts printed.")
+@click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
+@json_option
+def tail(job_id: int, output: bool, raw: bool, as_json: bool) -> int:
+    """Follow a job: each host as it answers, until the end. The exit code is that of its run."""
+    with master() as client:
+        return watch(client, job_id, output=output, raw=raw, as_json=as_json)
 
 
 @job.command()
@@ -113,15 +129,37 @@ def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _print_job(client: Client, job: Mapping[str, Any], *, output: bool, raw: bool) -> None:
+def _print_job(client: Client, job: Mapping[str, Any], *, output: bool, raw: bool, state: str | None) -> None:
     out = console()
     params = shlex.join(param_words(job["params"]))
     out.print(visible_line(f"{job['module']} {job['title']} {params}".rstrip()))
     out.print(f"by {visible_line(job['user'] or job['key'])} at {local_time(job['created'])}")
-    results = all_results(client, job["id"])
+    results = all_results(client, job["id"], state)
     if output:
         print_outputs(client, job["id"], results, raw=raw)
     else:
         for result in results:
             out.print(result_line(result))
     out.print(job_line(job))
+    for line in related(job):
+        out.print(line)
+
+
+def related(job: Mapping[str, Any]) -> list[str]:
+    """The first job, the jobs that did it again, and how it stands with the hosts that were off."""
+    lines = [f"Again after job {job['rerun_of']}"] if job.get("rerun_of") else []
+    reruns = [f"{again['id']} ({state_word(again['state'])})" for again in job.get("reruns") or ()]
+    lines += [f"Done again: job {', '.join(reruns)}"] if reruns else []
+    return [*lines, *_tries(job.get("again"))]
+
+
+def _tries(again: Mapping[str, Any] | None) -> list[str]:
+    if again is None:
+        return []
+    were = f"{again['of']} {'host was' if again['of'] == 1 else 'hosts were'} off"
+    if again["over"]:
+        left = f"{again['off']} did not answer" if again["off"] else "all have answered"
+        return [f"{were}; tried again until {local_time(again['until'])}: {left}"]
+    now = f" by job {again['at_work']}" if again["at_work"] else ""
+    due = f", next at {local_time(again['next'])}" if again["next"] else ""
+    return [f"{were}, {again['off']} still; tried again{now} until {local_time(again['until'])}{due}"]

@@ -15,12 +15,12 @@ from .show import console, state_text
 from .visible import visible_bytes, visible_line
 
 
-def all_results(client: Client, job: int) -> list[dict[str, Any]]:
-    """Every host result of *job*, page after page."""
+def all_results(client: Client, job: int, state: str | None = None) -> list[dict[str, Any]]:
+    """Every host result of *job*, or every one in *state*, page after page."""
     found: list[dict[str, Any]] = []
     after = None
     while True:
-        page = client.results(job, after=after)
+        page = client.results(job, after=after, state=state)
         found += page["results"]
         if not page["more"] or not page["results"]:
             return found

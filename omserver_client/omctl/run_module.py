@@ -17,6 +17,7 @@ from .outputs import all_results, outputs_as_json, print_outputs
 from .params import read_params
 from .show import console, json_option, print_error, print_json
 from .visible import visible_line
+from .when import moment
 
 
 @click.command("run")
@@ -32,6 +33,12 @@ from .visible import visible_line
 )
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds that each host may take.")
 @click.option("--start-before", type=click.IntRange(min=1), help="Seconds within which it must start.")
+@click.option(
+    "--until",
+    type=moment,
+    metavar="TIME",
+    help="Try hosts that are off again until then: a time, +2h or +3d.",
+)
 @click.option("--dry-run", is_flag=True, help="Change nothing; each host says what it would change.")
 @click.option("--confirm", type=click.IntRange(min=1), help="Confirm that this many hosts are meant.")
 @click.option("--yes", is_flag=True, help="Confirm any number of hosts.")
@@ -60,11 +67,11 @@ def run(
         plan = client.preview(module, params, list(names), dry_run=dry_run)
         for warning in plan["warnings"]:
             print_error(f"omctl: {visible_line(warning['text'])}")
-        confirmed = confirm or _confirmed(plan, yes)
+        number = confirm or confirmed(plan, yes)
         options |= {"dry_run": dry_run or None}
-        job = client.submit(module, params, list(names), confirm=confirmed, **options)["job"]
+        job = client.submit(module, params, list(names), confirm=number, **options)["job"]
         if no_wait:
-            _announce(job, as_json)
+            announce(job, as_json)
             return ends.OK
         return watch(client, job["id"], output=output, raw=raw, as_json=as_json)
 
@@ -74,10 +81,10 @@ def watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: bool
     try:
         return _watch(client, job_id, output=output, raw=raw, as_json=as_json)
     except KeyboardInterrupt:
-        print_error(f"omctl: the job goes on. Follow it: omctl job show {job_id} --follow")
+        print_error(f"omctl: the job goes on. Follow it: omctl job tail {job_id}")
         return ends.INTERRUPTED
     except NotReached:
-        print_error(f"omctl: the job was accepted. When the master is back: omctl job show {job_id} --follow")
+        print_error(f"omctl: the job was accepted. When the master is back: omctl job tail {job_id}")
         raise
 
 
@@ -98,15 +105,17 @@ def _watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: boo
     return ends.exit_code(job)
 
 
-def job_document(client: Client, job: Mapping[str, Any], *, output: bool) -> dict[str, Any]:
+def job_document(
+    client: Client, job: Mapping[str, Any], *, output: bool, state: str | None = None
+) -> dict[str, Any]:
     """A job and its host results as one document; with *output*, all that the hosts printed."""
-    results = all_results(client, job["id"])
+    results = all_results(client, job["id"], state)
     if output:
         results = outputs_as_json(client, job["id"], results)
     return {"job": dict(job), "results": results}
 
 
-def _confirmed(plan: Mapping[str, Any], yes: bool) -> int | None:
+def confirmed(plan: Mapping[str, Any], yes: bool) -> int | None:
     """The number of hosts that somebody confirmed, or None where none was asked for."""
     number: int | None = plan["confirm"]
     if number is None or yes:
@@ -123,11 +132,12 @@ def _confirmed(plan: Mapping[str, Any], yes: bool) -> int | None:
     return number
 
 
-def _announce(job: Mapping[str, Any], as_json: bool) -> None:
+def announce(job: Mapping[str, Any], as_json: bool) -> None:
+    """Say that the master has taken the job, and how to follow it."""
     if as_json:
         print_json({"job": dict(job)})
     else:
-        click.echo(f"{job_line(job)}\nFollow it: omctl job show {job['id']} --follow")
+        click.echo(f"{job_line(job)}\nFollow it: omctl job tail {job['id']}")
 
 
 def _ignore(_: Mapping[str, Any]) -> None:

@@ -98,8 +98,8 @@ def tries_among(reruns: Sequence[RowMapping], first: int) -> list[RowMapping]:
 
 def hosts_off(
     conn: Connection,
-    first: Mapping[str, Any],
-    reruns: Sequence[Mapping[str, Any]],
+    first: RowMapping,
+    reruns: Sequence[RowMapping],
     scope: jobs.Scope = None,
 ) -> list[int]:
     """The ids of the hosts of *first* that none of its *reruns* has reached so far."""
@@ -112,7 +112,7 @@ def hosts_off(
     return [host_id for host_id in off if host_id not in reached]
 
 
-def standing(conn: Connection, first: Mapping[str, Any], scope: jobs.Scope = None) -> dict[str, Any] | None:
+def standing(conn: Connection, first: RowMapping, scope: jobs.Scope = None) -> dict[str, Any] | None:
     """How trying again stands, or None where nobody asked for it or there was no need.
 
     ``off``: how many hosts did not answer yet; ``of``: how many were off at first; ``tries``: the ids of the
@@ -140,7 +140,7 @@ def standing(conn: Connection, first: Mapping[str, Any], scope: jobs.Scope = Non
     }
 
 
-def _due(first: Mapping[str, Any], tries: Sequence[Mapping[str, Any]]) -> float:
+def _due(first: RowMapping, tries: Sequence[RowMapping]) -> float:
     last = tries[-1] if tries else first
     return float(last["finished"]) + WAITS[min(len(tries), len(WAITS) - 1)]
 

@@ -190,6 +190,14 @@ class FakeMaster:
         if args["job"] != 7:
             raise NotFound("There is no such job.")
 
+    def job_rerun_preview(self, args: Json) -> Json:
+        self._known(args)
+        return {"module": MODULE, "hosts": [HOST], "warnings": self.warnings, "confirm": self.confirm}
+
+    def job_rerun(self, args: Json) -> Json:
+        self._known(args)
+        return {"job": self.job | {"state": "queued"}, "repeated": False}
+
     def job_events(self, args: Json) -> Json:
         self._known(args)
         newer = [row for row in self.results if row["event"] > args["since"]]
@@ -209,6 +217,7 @@ class FakeMaster:
     def job_results(self, args: Json) -> Json:
         self._known(args)
         rows = [row for row in self.results if row["host_id"] > (args.get("after") or 0)]
+        rows = [row for row in rows if row["state"] == args.get("state", row["state"])]
         return {"results": rows[:1], "more": len(rows) > 1}
 
     def job_output(self, args: Json) -> Json:

@@ -169,5 +169,5 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_follow_it(logged_in: Fake
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=20)
     assert watching.returncode == 130
-    assert said == "omctl: the job goes on. Follow it: omctl job show 7 --follow\n"
+    assert said == "omctl: the job goes on. Follow it: omctl job tail 7\n"
     assert "job.cancel" not in [request.op for request in logged_in.requests]
