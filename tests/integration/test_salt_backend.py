@@ -33,10 +33,10 @@ def processes(fleet: SaltFleet, minion: str) -> bytes:
     return fleet.exec(minion, ["ps", "axww"]).stdout
 
 
-def folders_of_ours(fleet: SaltFleet, minion: str) -> list[bytes]:
+def folders_of_ours(fleet: SaltFleet, minion: str) -> set[bytes]:
     """Other tests share the host, and may have killed a shell of ours, whose folder then stays for a day."""
     look = "ls -d /tmp/omserver.* /dev/shm/omserver.* /run/omserver.* /var/tmp/omserver.*"
-    return sorted(fleet.exec(minion, ["sh", "-c", look]).stdout.split())
+    return set(fleet.exec(minion, ["sh", "-c", look]).stdout.split())
 
 
 def test_every_minion_answers_once_and_for_itself(salt: SaltBackend, fleet: SaltFleet) -> None:
@@ -142,7 +142,7 @@ def test_cancel_stops_the_work_and_proves_it(salt: SaltBackend, fleet: SaltFleet
     assert not reader.is_alive()
     assert {name: answer.state for name, answer in ends} == {"web-01": "unknown", "web-02": "unknown"}
     assert b"sleep 4713" not in processes(fleet, "web-01") + processes(fleet, "web-02")
-    assert folders_of_ours(fleet, "web-01") == before
+    assert folders_of_ours(fleet, "web-01") <= before
 
 
 def test_a_minion_unknown_to_the_master_is_unreachable_at_once(salt: SaltBackend, fleet: SaltFleet) -> None:
@@ -302,7 +302,7 @@ def test_nothing_of_ours_stays_on_a_host(salt: SaltBackend, fleet: SaltFleet) ->
     run(salt, Run("head -c 3000000 /dev/zero"), fleet.targets("web-01"))
     run(salt, Script("cat", stdin="x" * 100000), fleet.targets("web-01"))
     run(salt, Run("sleep 60", timeout=1), fleet.targets("web-01"))
-    assert folders_of_ours(fleet, "web-01") == before
+    assert folders_of_ours(fleet, "web-01") <= before
     assert b"om_" not in processes(fleet, "web-01")
 
 

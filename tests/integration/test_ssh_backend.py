@@ -223,6 +223,7 @@ def test_an_ssh_config_says_how_to_reach_hosts(sshhosts: SshHosts, connect: Conn
 def test_a_lost_connection_loses_no_answer(sshhosts: SshHosts, connect: Connect) -> None:
     host = sshhosts.targets("py-02")[0]
     backend = connect()
+    sshhosts.exec("py-02", ["rm", "-f", "/tmp/cut"], check=True)
     running = Under(backend, Run("echo ran >>/tmp/cut; sleep 3; echo through; exit 3"), [host])
     wait_until(lambda: sshhosts.exec("py-02", ["cat", "/tmp/cut"]).stdout)
     sshhosts.exec("py-02", ["pkill", "-KILL", "-f", "sshd: root@notty"], check=True)
@@ -233,6 +234,7 @@ def test_a_lost_connection_loses_no_answer(sshhosts: SshHosts, connect: Connect)
 
 def test_a_host_that_restarts_in_the_middle_is_unknown(sshhosts: SshHosts, connect: Connect) -> None:
     host = sshhosts.targets("py-02")[0]
+    sshhosts.exec("py-02", ["rm", "-f", "/tmp/begun"], check=True)
     running = Under(connect(keepalive=1, connect_timeout=2), Run("touch /tmp/begun; sleep 90"), [host], 40)
     wait_until(lambda: sshhosts.exec("py-02", ["ls", "/tmp/begun"]).returncode == 0)
     sshhosts.stop_host("py-02")
