@@ -252,7 +252,7 @@ def test_a_host_that_never_stops_talking_does_not_take_the_masters_memory(
 ) -> None:
     sshhosts.exec("py-01", ["sh", "-c", "echo 'yes FORGED' >~root/.bashrc"], check=True)
     try:
-        said = answers(backend, Run("echo honest", timeout=20), two, seconds=60)
+        said = answers(backend, Run("echo honest", timeout=8), two, seconds=60)
     finally:
         sshhosts.exec("py-01", ["sh", "-c", "rm -f ~root/.bashrc; pkill yes"])
     assert said["py-01"].state in ("unknown", "timed_out", "not_started")
