@@ -20,7 +20,7 @@ test: ## everything the tests need, then all tests
 	@requirements/install test
 	@tests/install
 	@$(MAKE) --no-print-directory frontend
-	@$(PY) -m pytest $(PYTEST)
+	@$(PY) -m pytest -n 2 $(PYTEST)
 
 check: ## ruff and mypy --strict
 	@requirements/install test
