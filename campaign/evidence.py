@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import Connection, RowMapping, select
 
 from omserver_client.errors import Unavailable
 from omserver_master.errors import AuditBroken
+from omserver_master.jobs.dispatch import LATEST_SEND, UNDER_WAY
 from omserver_master.jobs.states import FINAL_JOB
 from omserver_master.store import audit as audits
 from omserver_master.store import outputs
 from omserver_master.store.engine import read
-from omserver_master.store.schema import audit_events, host_results, jobs
+from omserver_master.store.schema import audit_events, host_results, jobs, steps
 
 from .acks import Asked
 from .oracle import HostRow, JobRow, Verdict, judge
@@ -40,7 +41,8 @@ def wait_until_final(place: Place, asked: Sequence[Asked], seconds: float) -> fl
 def verdict(place: Place, asked: Sequence[Asked]) -> Verdict:
     """What the oracle says about *asked*."""
     with read(place.system.engine) as conn:
-        found = judge(asked, read_jobs(place, asked), place.ledger(), _audit_rows(place))
+        latest = LATEST_SEND * place.pace + UNDER_WAY
+        found = judge(asked, read_jobs(place, asked), place.ledger(), _audit_rows(place), latest)
         try:
             audits.verify(conn)
         except AuditBroken as error:
@@ -64,6 +66,7 @@ def read_jobs(place: Place, asked: Sequence[Asked]) -> list[JobRow]:
                     one["reason"],
                     one["rc"],
                     outputs.get_output(conn, place.system.site_key, one["stdout_id"]),
+                    _intents(conn, one),
                 )
                 for one in conn.execute(mine).mappings()
             ]
@@ -89,6 +92,13 @@ def _open_jobs(place: Place, tokens: Collection[str]) -> int:
     with read(place.system.engine) as conn:
         rows = conn.execute(select(jobs.c.params).where(jobs.c.state.not_in(FINAL_JOB))).all()
     return sum(row.params.get("token") in tokens for row in rows)
+
+
+def _intents(conn: Connection, row: RowMapping) -> tuple[float, ...]:
+    """When each step's intent was committed: the first one's start, and the end of the step before."""
+    mine = steps.c.job_id == row["job_id"], steps.c.host_id == row["host_id"]
+    later = conn.execute(select(steps.c.finished).where(*mine)).scalars()
+    return tuple(at for at in (row["started"], *later) if at is not None)
 
 
 def _audit_rows(place: Place) -> dict[str, Counter[int]]:

@@ -234,6 +234,12 @@ def _overdue(scene: Scene) -> None:
     scene.fired()
 
 
+def _killed_at_once(scene: Scene) -> None:
+    """The master dies as soon as it has acknowledged a job."""
+    scene.submit(scene.wish())
+    scene.place.kill_master()
+
+
 def _waits(scene: Scene) -> bool:
     with contextlib.suppress(OMServerError), scene.place.client() as client:
         return bool(client.job(scene.acks.all()[0].job or 0)["reason"])
@@ -267,6 +273,7 @@ SCENARIOS: Mapping[str, Callable[[Scene], None]] = {
     "down": _down,
     "cut": _cut,
     "overdue": _overdue,
+    "killed at once": _killed_at_once,
 }
 
 #: Where a scenario other than "plain" is needed to reach a failpoint.
@@ -288,6 +295,8 @@ _SCENARIO_OF: Mapping[str, str] = {
 #: Where a process also falls asleep instead of dying, and wakes when its work has gone to another.
 _SLEEPS = ("claim.after_commit", "intent.after_commit", "send.before", "answer.taken", "step.after_commit")
 _SLEEPS_TOO = ("results.after_commit", "takeover.asked", "finish.after_commit")
+#: Reached only by jobs that go over their hosts in batches.
+_ROLLOUT = "rollout"
 
 
 def cells() -> Iterator[Cell]:
@@ -300,16 +309,18 @@ def cells() -> Iterator[Cell]:
                 yield Cell(point, "stop", repeat, scenario)
             if point.endswith(".before_commit") and scenario not in ("bury", "overdue"):
                 yield Cell(point, "error", repeat, scenario)
+        yield Cell("submit.before_answer", "none", repeat, "killed at once")
         yield Cell("send.before", "sleep:0.7", repeat, "cancel while sending")
+        yield Cell("send.now", "sleep:0.7", repeat, "cancel while sending")
         yield Cell("intent.before_commit", "sleep:0.7", repeat, "cancel while sending")
 
 
-def play(place: Place, cell: Cell) -> Outcome:
-    """Play one cell, and judge it."""
+def play(place: Place, cell: Cell, *, end_limit: float | None = None) -> Outcome:
+    """Play one cell, and judge it; *end_limit*: seconds that its jobs get after the last fault."""
     began = time.monotonic()
     scene = Scene(place, cell)
     SCENARIOS[cell.scenario](scene)
-    reached = place.fired(cell.point)
+    reached = cell.action == "none" or place.fired(cell.point)
     if cell.action == "stop":
         _let_others_take_it(scene)
     place.heal()
@@ -317,7 +328,8 @@ def play(place: Place, cell: Cell) -> Outcome:
     for wish in asked:
         if wish.job is None:
             scene.submit(wish)
-    recovery = evidence.wait_until_final(place, asked, END_LIMIT * max(0.25, place.pace))
+    limit = end_limit or END_LIMIT * max(0.25, place.pace)
+    recovery = evidence.wait_until_final(place, asked, limit)
     for wish in asked[-1:]:
         scene.look(wish)
     if cell.action == "stop":

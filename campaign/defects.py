@@ -1,0 +1,239 @@
+"""OMServer broken on purpose: each of these the campaign must notice, or its figures mean nothing.
+
+A defect replaces a piece of a running master's or worker's code, and only where `process` is told to.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+
+from omserver_client.errors import NotFound
+from omserver_master.backends.base import Flight
+from omserver_master.contract.work import Answer
+from omserver_master.jobs import claimed, dispatch, submission, takeover, worker
+from omserver_master.jobs.recorder import DatabaseRecorder
+from omserver_master.operations import jobs as operations
+from omserver_master.store import engine as store
+from omserver_master.store import jobs, leases, results, steps
+
+
+@dataclass(frozen=True)
+class Defect:
+    """What is broken, and how; ``cells`` are cells of the sweep that must notice it."""
+
+    says: str
+    apply: Callable[[], None]
+    cells: tuple[str, ...]
+
+
+def _replace(owner: Any, name: str, by: Any) -> Any:
+    """Replace what must be there; answer what it was."""
+    before = getattr(owner, name)
+    setattr(owner, name, by)
+    return before
+
+
+def _acknowledge_before_commit() -> None:
+    def transact(engine: Any, work: Callable[[Any], Any]) -> Any:
+        written, done = threading.Event(), []
+
+        def later() -> None:
+            with store.begin(engine) as conn:
+                done.append(work(conn))
+                written.set()
+                time.sleep(0.5)
+
+        threading.Thread(target=later, daemon=True).start()
+        written.wait(5)
+        return done[0]
+
+    class Store:
+        read = staticmethod(store.read)
+
+    Store.transact = staticmethod(transact)  # type: ignore[attr-defined]
+    _replace(submission, "store", Store)
+
+    def shown(context: Any, job_id: int) -> Any:
+        try:
+            return show(context, job_id)
+        except NotFound:
+            return {"id": job_id, "state": "queued"}
+
+    show = _replace(operations, "_job", shown)
+
+
+def _no_intent() -> None:
+    _replace(DatabaseRecorder, "dispatched", lambda self, group: None)
+
+
+def _repeat_after_takeover() -> None:
+    def forgetful(*args: Any) -> Any:
+        found = read(*args)
+        for seat in found.seats:
+            if seat.state == "dispatched":
+                seat.state, seat.sent, seat.left_at, seat.handle = "pending", False, None, ""
+        return found
+
+    read = _replace(claimed.left, "read", forgetful)
+
+
+def _no_fence() -> None:
+    def open_gate(conn: Any, job_id: int, *_: Any, even_finished: bool = False, **values: Any) -> int:
+        change = leases.update(leases.jobs).where(leases.jobs.c.id == job_id)
+        conn.execute(change.values(event=leases.jobs.c.event + 1, **values))
+        return int(
+            conn.execute(leases.select(leases.jobs.c.event).where(leases.jobs.c.id == job_id)).scalar_one()
+        )
+
+    for module in (leases, results, jobs):
+        _replace(module, "fence", open_gate)
+    _replace(DatabaseRecorder, "news", lambda self: False)
+
+
+def _lose_a_buffer() -> None:
+    def flush(self: DatabaseRecorder, *, force: bool = False) -> None:
+        del self._kept[1:]
+        before(self, force=force)
+
+    before = _replace(DatabaseRecorder, "flush", flush)
+
+
+def _deaf_after_takeover() -> None:
+    def take_up(group: Any, deadline: float, tell: Callable[[object], None]) -> None:
+        for host_id in group.host_ids:
+            answer = Answer("unknown", reason="Its worker stopped.")
+            tell(dispatch.Answered(host_id, group.handle, answer))
+
+    _replace(takeover, "take_up", take_up)
+
+
+def _invented_ok() -> None:
+    def take_up(group: Any, deadline: float, tell: Callable[[object], None]) -> None:
+        for host_id in group.host_ids:
+            tell(dispatch.Answered(host_id, group.handle, Answer("done", 0)))
+
+    _replace(takeover, "take_up", take_up)
+
+
+def _renew_others() -> None:
+    def renew(self: worker.Worker) -> None:
+        def all_of_them(conn: Any) -> None:
+            unfinished = leases.jobs.c.finished.is_(None)
+            until = leases.clock.now(conn) + worker.LEASE
+            conn.execute(leases.update(leases.jobs).where(unfinished).values(lease_until=until))
+
+        store.transact(self._engine, all_of_them)
+
+    _replace(worker.Worker, "_renew", renew)
+    _replace(worker, "HEARTBEAT", 0.05)
+
+
+def _ignore_cancel() -> None:
+    _replace(DatabaseRecorder, "news", lambda self: False)
+
+
+def _forget_keys() -> None:
+    _replace(jobs, "find_by_idempotency", lambda *_: None)
+    _replace(jobs, "find_by_message", lambda *_: None)
+
+    def insert(conn: Any, job: Any, hosts: Any, *rest: Any, **more: Any) -> Any:
+        return before(conn, {**job, "idempotency_key": None}, hosts, *rest, **more)
+
+    before = _replace(jobs, "insert_job", insert)
+
+
+def _no_audit() -> None:
+    _replace(submission.audit, "accepted", lambda *_, **__: None)
+
+
+def _no_reaper() -> None:
+    _replace(worker, "OPEN_JOB", frozenset({"queued"}))
+
+
+def _crossed_answers() -> None:
+    """A host's answer is booked for the next host of the same dispatch."""
+
+    def answer(self: Flight, host_id: str, given: Answer) -> None:
+        ids = list(self.hosts)
+        if host_id in ids:
+            host_id = ids[(ids.index(host_id) + 1) % len(ids)]
+        before(self, host_id, given)
+
+    before = _replace(Flight, "answer", answer)
+
+
+def _forget_steps() -> None:
+    _replace(steps, "record", lambda *_: None)
+
+
+def _cut_outputs() -> None:
+    @wraps(DatabaseRecorder.ended)
+    def ended(self: DatabaseRecorder, host_id: int, ending: Any) -> None:
+        before(self, host_id, replace(ending, stdout=ending.stdout[:5]))
+
+    before = _replace(DatabaseRecorder, "ended", ended)
+
+
+#: All of them, by name.
+DEFECTS: Mapping[str, Defect] = {
+    "ack before commit": Defect(
+        "a job is acknowledged half a second before it is committed",
+        _acknowledge_before_commit,
+        ("killed at once/submit.before_answer=none/once",),
+    ),
+    "no intent": Defect(
+        "nothing is written down before work is sent", _no_intent, ("plain/answer.heard=kill/once",)
+    ),
+    "repeat after takeover": Defect(
+        "what a dead worker had sent is sent again, `once` work too",
+        _repeat_after_takeover,
+        ("plain/answer.heard=kill/once",),
+    ),
+    "no fence": Defect(
+        "a worker that slept through its claim goes on writing and sending",
+        _no_fence,
+        ("steps/answer.taken=stop/once",),
+    ),
+    "lost buffer": Defect(
+        "of ends that wait for their commit only the first is kept",
+        _lose_a_buffer,
+        ("plain/claim.after_commit=kill/once",),
+    ),
+    "deaf after takeover": Defect(
+        "the engine is not asked what became of a dead worker's work",
+        _deaf_after_takeover,
+        ("plain/answer.heard=kill/once",),
+    ),
+    "invented ok": Defect(
+        "what a dead worker had sent is taken for done", _invented_ok, ("plain/send.before=kill/once",)
+    ),
+    "renew others": Defect(
+        "a worker keeps the claims of dead workers alive", _renew_others, ("plain/answer.heard=kill/once",)
+    ),
+    "ignored cancel": Defect(
+        "a cancel is acknowledged and not heeded", _ignore_cancel, ("cancel/cancel.after_commit=kill/once",)
+    ),
+    "forgotten keys": Defect(
+        "idempotency keys are not kept", _forget_keys, ("plain/submit.after_commit=kill/once",)
+    ),
+    "no audit": Defect("actions leave no audit row", _no_audit, ("plain/claim.after_commit=kill/once",)),
+    "no reaper": Defect(
+        "jobs of dead workers are never taken up", _no_reaper, ("plain/answer.heard=kill/once",)
+    ),
+    "crossed answers": Defect(
+        "a host's answer is booked for another host",
+        _crossed_answers,
+        ("plain/claim.after_commit=kill/once",),
+    ),
+    "forgotten steps": Defect(
+        "the answers of earlier steps are not kept", _forget_steps, ("steps/step.after_commit=kill/once",)
+    ),
+    "cut outputs": Defect(
+        "outputs are cut without a mark", _cut_outputs, ("plain/claim.after_commit=kill/once",)
+    ),
+}

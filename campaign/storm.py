@@ -1,0 +1,245 @@
+"""People who submit, watch, repeat and cancel, while things die around them at random moments."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from omserver_client import Client
+from omserver_client.errors import OMServerError
+from omserver_master.failpoints import PLACES
+from omserver_master.jobs.states import FINAL_HOST
+
+from . import evidence
+from .acks import MODULES, Acks, Asked
+from .oracle import Verdict
+from .place import OBEDIENT, ODD, SLOW, Place
+
+#: Seconds that everything gets to end after the last fault, at a pace of 1.
+END_LIMIT = 600.0
+#: Seconds that callers go on asking after the last fault.
+LAST_WORDS = 60.0
+
+
+@dataclass
+class Weather:
+    """What a storm was made of, and how it ended."""
+
+    seed: int
+    database: str
+    pace: float
+    seconds: float
+    faults: Counter[str] = field(default_factory=Counter)
+    verdict: Verdict = field(default_factory=Verdict)
+    recovery: float = 0.0
+    """Seconds from the last fault until every job was over."""
+
+
+class Storm:
+    """One storm over one place.
+
+    Args:
+        seed: of everything that is random: what is asked for, and which faults come when.
+        seconds: how long faults are made.
+    """
+
+    def __init__(self, place: Place, seed: int, seconds: float, people: int = 4) -> None:
+        self.place, self.acks = place, Acks()
+        self.weather = Weather(seed, place.database, place.pace, seconds)
+        self._people = people
+        self._over = threading.Event()
+        self._gone = threading.Event()
+
+    def rage(self) -> Weather:
+        """Let it rage, wait for the end of every job, and judge."""
+        callers = [
+            threading.Thread(target=self._live, args=(number,), name=f"caller {number}", daemon=True)
+            for number in range(self._people)
+        ]
+        for caller in callers:
+            caller.start()
+        self._make_faults()
+        self._over.set()
+        self.place.heal()
+        until = time.monotonic() + LAST_WORDS
+        for caller in callers:
+            while caller.is_alive() and time.monotonic() < until:
+                caller.join(0.5)
+                self.place.mend()
+        self._gone.set()
+        asked = self.acks.all()
+        self.weather.recovery = evidence.wait_until_final(
+            self.place, asked, END_LIMIT * max(0.1, self.place.pace)
+        )
+        self.weather.verdict = evidence.verdict(self.place, asked)
+        return self.weather
+
+    # -- faults
+
+    def _make_faults(self) -> None:
+        chance = random.Random(f"{self.weather.seed}/faults")
+        kinds = {kind: weight for kind, (weight, _) in FAULTS.items()}
+        if not self.place.server.can_die:
+            kinds = {kind: weight for kind, weight in kinds.items() if not kind.startswith("database")}
+        end = time.monotonic() + self.weather.seconds
+        while time.monotonic() < end:
+            self._wait(chance.uniform(0.3, 2.5))
+            kind = chance.choices(list(kinds), list(kinds.values()))[0]
+            done = FAULTS[kind][1](self.place, chance)
+            if done:
+                self.weather.faults[kind] += 1
+            self._wait(chance.uniform(0.0, 1.0))
+            self.place.mend()
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.05)
+
+    # -- people
+
+    def _live(self, number: int) -> None:
+        chance = random.Random(f"{self.weather.seed}/caller {number}")
+        while not self._over.is_set():
+            asked = self.acks.add(_wish(chance))
+            if self._insist(lambda client, asked=asked: self._submit(client, asked)):
+                self._follow(asked, chance)
+
+    def _follow(self, asked: Asked, chance: random.Random) -> None:
+        if chance.random() < 0.2:  # the answer might have been lost: ask again
+            self._insist(lambda client: self._submit(client, asked))
+        if chance.random() < 0.2:
+            time.sleep(chance.uniform(0, 1.5))
+            self._insist(lambda client: self._cancel(client, asked))
+        if chance.random() < 0.6:
+            self._insist(lambda client: self._watch(client, asked))
+
+    def _insist(self, ask: Callable[[Client], object]) -> bool:
+        """Ask until it is answered, over a new connection each time; False when the time is over."""
+        while not self._gone.is_set():
+            try:
+                with self.place.client() as client:
+                    ask(client)
+                    return True
+            except (OMServerError, OSError, EOFError):
+                time.sleep(0.2)
+        return False
+
+    def _submit(self, client: Client, asked: Asked) -> None:
+        answer = client.submit(
+            asked.module, asked.params, list(asked.hosts), key=asked.token, confirm=len(asked.hosts)
+        )
+        self.acks.submitted(asked, answer)
+
+    def _cancel(self, client: Client, asked: Asked) -> None:
+        assert asked.job is not None
+        client.cancel(asked.job)
+        self.acks.told_to_cancel(asked)
+
+    def _watch(self, client: Client, asked: Asked) -> None:
+        assert asked.job is not None
+        since = 0
+        while not self._gone.is_set() and not asked.seen_end:
+            news = client.events(asked.job, since, wait=2)
+            since = news["event"]
+            self.acks.saw(asked, news, FINAL_HOST)
+
+
+def _wish(chance: random.Random) -> Asked:
+    hosts = chance.sample([*OBEDIENT, *SLOW, *ODD], chance.randint(1, 6))
+    token = f"tok-{chance.getrandbits(64):016x}"
+    steps = 2 if chance.random() < 0.4 else 1
+    if set(hosts) & set(ODD):
+        steps = 1  # their odd answers are those of one step
+    seconds = round(chance.choice((0.0, 0.1, 0.5, 2.0)), 1)
+    return Asked(token, chance.choice(list(MODULES)), steps, tuple(hosts), seconds)
+
+
+Fault = Callable[[Place, random.Random], bool]
+
+
+def _kill_worker(place: Place, chance: random.Random) -> bool:
+    return _to_one(place.workers(), chance, lambda process: process.kill())
+
+
+def _end_worker(place: Place, chance: random.Random) -> bool:
+    return _to_one(place.workers(), chance, lambda process: process.terminate())
+
+
+def _stop_worker(place: Place, chance: random.Random) -> bool:
+    seconds = chance.uniform(0.5, 50 * place.pace)
+    return _to_one(place.workers(), chance, lambda process: place.suspend(process, seconds))
+
+
+def _kill_child(place: Place, chance: random.Random) -> bool:
+    return _to_one(place.children(), chance, lambda process: process.kill())
+
+
+def _stop_master(place: Place, chance: random.Random) -> bool:
+    seconds = chance.uniform(0.5, 3.0)
+    if place.is_up():
+        place.suspend(psutil.Process(place.system.pid), seconds)
+    return place.is_up()
+
+
+def _kill_master(place: Place, chance: random.Random) -> bool:
+    place.kill_master()
+    return True
+
+
+def _kill_all(place: Place, chance: random.Random) -> bool:
+    place.kill_all()
+    return True
+
+
+def _kill_database(place: Place, chance: random.Random) -> bool:
+    place.server.kill()
+    time.sleep(chance.uniform(0, 1.5))
+    return True
+
+
+def _cut_fleet(place: Place, chance: random.Random) -> bool:
+    place.cut()
+    time.sleep(chance.uniform(0, 2.5))
+    place.join()
+    return True
+
+
+def _at_a_failpoint(place: Place, chance: random.Random) -> bool:
+    action = chance.choice(("kill", "kill", "kill", "error", "sleep:0.3"))
+    place.arm(chance.choice(list(PLACES)), action)
+    return True
+
+
+def _to_one(
+    processes: list[psutil.Process], chance: random.Random, do: Callable[[psutil.Process], Any]
+) -> bool:
+    if not processes:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        do(chance.choice(sorted(processes, key=lambda process: process.pid)))
+        return True
+    return False
+
+
+#: Weight and deed of each kind.
+FAULTS: Mapping[str, tuple[float, Fault]] = {
+    "worker killed": (4, _kill_worker),
+    "worker told to stop": (1, _end_worker),
+    "worker asleep": (2, _stop_worker),
+    "module child killed": (2, _kill_child),
+    "master asleep": (1, _stop_master),
+    "master killed": (2, _kill_master),
+    "master and workers killed": (1, _kill_all),
+    "database killed": (3, _kill_database),
+    "hosts cut off": (1, _cut_fleet),
+    "failpoint armed": (4, _at_a_failpoint),
+}
