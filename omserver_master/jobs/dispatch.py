@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Seconds between the commit that something is about to be sent and the moment when it is too late to send
 #: it; far less than a claim, which is renewed by that commit.
 LATEST_SEND = 5.0
+#: Seconds for which a send that had begun when the cancel came may still reach the engine after it.
+UNDER_WAY = 1.0
 #: Seconds between two tries to ask a connection that is down.
 ASK_AGAIN = 2.0
 
@@ -63,6 +65,8 @@ class Dispatched:
     """The number of each host's step."""
     done: Mapping[int, Step] = field(default_factory=dict)
     """The step of each host before this one."""
+    reason: str = ""
+    """What the job waits for beside, in one line."""
 
     @property
     def host_ids(self) -> tuple[int, ...]:
@@ -82,6 +86,12 @@ class Group:
     """Names of hosts that the engine knew them by when the work was sent, where that was another worker."""
     committed: float = 0.0
     """The ``time.monotonic()`` moment when it was written down that this is about to be sent."""
+    waits: bool = False
+    """Whether a thread is about to send this, and may still be told not to."""
+    begun: float = float("-inf")
+    """The ``time.monotonic()`` moment when the engine was given this."""
+    gate: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held to change the two."""
 
     @property
     def host_ids(self) -> tuple[int, ...]:
@@ -131,6 +141,7 @@ def send(group: Group, deadline: float, tell: Callable[[object], None]) -> threa
     Args:
         deadline: ``time.monotonic()`` moment by which the last answer comes.
     """
+    group.waits = True
     thread = threading.Thread(target=_fly, args=(group, deadline, tell), name=group.handle, daemon=True)
     thread.start()
     return thread
@@ -162,11 +173,16 @@ def _wait_and_hear(group: Group, deadline: float, tell: Callable[[object], None]
 
 
 def _fly(group: Group, deadline: float, tell: Callable[[object], None]) -> None:
-    if time.monotonic() - group.committed > LATEST_SEND:
+    reach("send.before")
+    with group.gate:
+        if not group.waits:
+            return  # it was cancelled meanwhile
+        group.waits, group.begun = False, time.monotonic()
+    if group.begun - group.committed > LATEST_SEND:
         # This process slept; by now the job may be another worker's.
         tell(NotSent(group.host_ids, group.handle, group.work, "It was not sent in time."))
         return
-    reach("send.before")
+    reach("send.now")
     try:
         answers = group.backend.run(group.work, group.targets(), group.handle, deadline)
         _hear(group, answers, tell)
@@ -213,7 +229,15 @@ class Stopped:
 def _stop(group: Group, tell: Callable[[object], None]) -> None:
     targets = group.targets()
     reach("stop.before")
-    proofs = _proofs(group, targets)
+    with group.gate:
+        held_back, group.waits = group.waits, False
+    proofs = dict.fromkeys((target.id for target in targets), "not_started")
+    while not held_back:
+        proofs = dict(_proofs(group, targets))
+        under_way = time.monotonic() - group.begun < UNDER_WAY
+        if not under_way or "not_started" not in proofs.values():
+            break
+        time.sleep(UNDER_WAY / 4)  # what has begun may come to the engine after our asking
     reach("stop.proved")
     for target in targets:
         tell(Stopped(int(target.id), group.handle, proofs.get(target.id, "unknown")))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from omserver_master.contract.work import ANSWER_STATES, Answer, Work, work_from_wire
+from omserver_master.errors import CancelAsked
 from omserver_master.failpoints import reach
 
 from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
@@ -33,6 +34,7 @@ CANCEL_LIMIT = 20.0
 #: Seconds that a module's ``after`` may take.
 AFTER_LIMIT = 30.0
 TOO_LATE = "Its time to start was over."
+BETWEEN_STEPS = "Cancelled between two steps."
 
 
 class Wake:
@@ -221,7 +223,7 @@ class JobRun:
             if seat.left_at is not None:
                 self._takeover.put(seat, work_from_wire(item["work"]))
             elif self._cancel_until is not None:
-                self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
+                self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
             else:
                 self._outbox.put(seat, work_from_wire(item["work"]))
         self._flying |= self._takeover.send(time.monotonic() + LEAST)
@@ -281,10 +283,17 @@ class JobRun:
         return self._clock() >= self._start_by
 
     def _send(self, group: Group) -> None:
+        try:
+            self._recorder.dispatched(group.fixed())
+        except CancelAsked:  # the next look at the database says so too, and ends what was never sent
+            self._look_for_news = 0.0
+            for seat in group.seats:
+                if seat.sent:
+                    self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
+            return
         for seat in group.seats:
             seat.state, seat.handle, seat.connection_id = "dispatched", group.handle, group.connection_id
             self._deadlines.setdefault(seat.host.id, time.monotonic() + self._timeout + MARGIN)
-        self._recorder.dispatched(group.fixed())
         group.committed = time.monotonic()
         for seat in group.seats:
             seat.sent, seat.answer, seat.done = True, None, None
@@ -365,7 +374,7 @@ class JobRun:
     def _give_up_proving(self) -> None:
         for seat in self.board.open():
             if seat.answer is not None:
-                self._end(seat, Ending.of("cancelled", "Cancelled between two steps.", seat.answer))
+                self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
         self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
 
     def _proved(self, seat: Seat, event: Proved) -> None:

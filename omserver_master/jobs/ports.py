@@ -16,7 +16,11 @@ class Recorder(Protocol):
     """Where a run writes what happened. Every method may raise :class:`~omserver_master.errors.LeaseLost`."""
 
     def dispatched(self, group: Dispatched) -> None:
-        """Commit that these hosts are about to be given work. Returns only once it is durable."""
+        """Commit that these hosts are about to be given work. Returns only once it is durable.
+
+        Raises:
+            CancelAsked: the job is to be stopped; nothing may be sent.
+        """
 
     def not_sent(self, host_ids: Iterable[int]) -> None:
         """Commit that these hosts were not given work after all."""

@@ -22,6 +22,7 @@ LEAST = 15.0
 #: Stands for work that nobody will send.
 _ANY = Run(["true"])
 CHANGED = "After a restart the module asked for something else than before; what it did before is not known."
+CUT_SHORT = "Cut off after step {}: its worker stopped at the moment of sending step {}, which never came."
 CUT_OFF = "Cut off: its worker stopped at the moment of sending, and nothing reached the host."
 
 
@@ -118,6 +119,9 @@ class Takeover:
             prove(group, seat, answer, self._tell)
             return True
         seat.left_at = None
+        if never_sent and seat.step > 1:
+            self._end(seat, Ending("failed", CUT_SHORT.format(seat.step - 1, seat.step)))
+            return True
         if never_sent or group is None:
             self._end(seat, Ending(answer.state, CUT_OFF if never_sent else answer.reason))
             return True

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Update, bindparam, func, or_, select, update
 
+from ..errors import CancelAsked
 from ..jobs.states import OPEN_HOST
 from . import clock, steps
 from .clock import utc_now
@@ -63,10 +64,13 @@ def mark_dispatched(
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
+        CancelAsked: somebody was told that the job will be stopped.
     """
     renewed: dict[str, Any] = {"lease_until": clock.now(conn) + lease} if lease else {}
     begun = func.coalesce(jobs.c.started, utc_now())
     event = fence(conn, job_id, attempt, started=begun, reason="", **renewed)
+    if conn.execute(select(jobs.c.cancel_asked).where(jobs.c.id == job_id)).scalar_one():
+        raise CancelAsked
     steps.record(conn, job_id, done)
     conn.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued").values(state="running"))
     sent = {"state": "dispatched", "handle": handle, "connection": connection, "work": work, "event": event}

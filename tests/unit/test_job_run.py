@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import pytest
 
 from omserver_master.backends.base import Backend, ConnectionDown, Flight, Reachability
 from omserver_master.contract.work import Answer, Run
-from omserver_master.jobs.board import Ending, JobHost, Route
+from omserver_master.errors import CancelAsked
+from omserver_master.jobs import dispatch
+from omserver_master.jobs.board import Ending, JobHost, Route, Seat
+from omserver_master.jobs.dispatch import Group
 from omserver_master.jobs.execution import ChildSaid, JobRun
-from omserver_master.jobs.ports import Way
+from omserver_master.jobs.ports import News, Way
 
 HOSTS = [JobHost(n, f"h{n}", f"10.0.0.{n}", "Debian", "debian", (Route(1, f"m{n}"),)) for n in (1, 2, 3)]
 
@@ -24,6 +27,7 @@ class FakeRecorder:
         self.trail: list[str] = []
         self.end: tuple[str, str] | None = None
         self.cancel_asked = False
+        self.paused_by: str | None = None
 
     def dispatched(self, group: Any) -> None:
         self.trail.append(f"dispatched {group.host_ids}")
@@ -43,8 +47,13 @@ class FakeRecorder:
     def release(self, reason: str) -> None:
         self.trail.append(f"release {reason}")
 
-    def news(self) -> bool:
-        return self.cancel_asked
+    def stand(self, state: str, reason: str, progress: Mapping[str, Any], *, ask: bool = False) -> None:
+        self.trail.append(f"{state}: {reason}")
+        if ask:
+            self.paused_by = ""
+
+    def news(self) -> News:
+        return News(self.cancel_asked, self.paused_by)
 
     def cancelling(self) -> None:
         self.trail.append("cancelling")
@@ -270,6 +279,59 @@ def test_nothing_begins_after_its_time_to_start_although_the_way_is_open(recorde
     assert recorder.states() == ["not_started"] * 3
     assert recorder.end == ("expired", "")
     assert not recorder.trail
+
+
+def test_nothing_is_sent_once_the_cancel_was_committed_though_no_bell_told_of_it(
+    recorder: FakeRecorder,
+) -> None:
+    def refuse(group: Any) -> None:
+        recorder.cancel_asked = True
+        raise CancelAsked
+
+    recorder.dispatched = refuse  # type: ignore[method-assign]
+    backend = PlayedBackend(everybody(Answer("done", 0)))
+    run, code = a_run(recorder, backend)
+    code.start(run)
+    run.run()
+    assert recorder.states() == ["not_started"] * 3
+    assert recorder.end == ("cancelled", "")
+
+
+def test_what_waits_to_be_sent_is_held_back_by_a_cancel() -> None:
+    told: list[Any] = []
+    sent: list[Flight] = []
+    seats = [Seat(host) for host in HOSTS]
+    group = Group(Run("true"), 1, PlayedBackend(sent.append), seats, "handle")
+    group.waits = True
+    dispatch.cancel([group], told.append)
+    wait_until(lambda: len(told) == 3)
+    assert {stopped.proof for stopped in told} == {"not_started"}
+    dispatch._fly(group, time.monotonic() + 5, told.append)
+    assert (len(told), sent) == (3, [])
+
+
+def test_a_cancel_asks_again_after_what_was_under_way_to_the_engine() -> None:
+    """The first word of the engine is that it knows nothing of it: the send had begun and not arrived."""
+
+    class Slow(PlayedBackend):
+        proofs: ClassVar = ["not_started", "stopped"]
+
+        def _cancel(self, handle: str, hosts: Any) -> Mapping[str, Any]:
+            proof = self.proofs.pop(0)
+            return {host.id: proof for host in hosts}
+
+    told: list[Any] = []
+    group = Group(Run("true"), 1, Slow(never), [Seat(HOSTS[0])], "handle", begun=time.monotonic())
+    dispatch.cancel([group], told.append)
+    wait_until(lambda: bool(told))
+    assert [stopped.proof for stopped in told] == ["stopped"]
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_host_that_answered_before_the_cancel_keeps_its_own_end(recorder: FakeRecorder) -> None:

@@ -12,7 +12,7 @@ from omserver_master.backends.base import Backend, ConnectionDown, Flight, Reach
 from omserver_master.contract.work import Answer, Run
 from omserver_master.jobs.board import LeftAt, Seat
 from omserver_master.jobs.dispatch import digest
-from omserver_master.jobs.execution import JobRun
+from omserver_master.jobs.execution import ChildSaid, JobRun
 from tests.unit.test_job_run import HOSTS, FakeCode, FakeRecorder, OneRoad, everybody
 
 OK = Answer("done", 0, b"from before")
@@ -151,3 +151,20 @@ def test_a_cancel_that_was_asked_meanwhile_reaches_what_the_other_worker_sent() 
     run.run()
     assert recorder.states() == ["cancelled"] * 3
     assert backend.stopped == ["jid-1"]
+
+
+def test_a_host_that_did_its_first_step_was_started_though_its_second_never_came() -> None:
+    seats = left_seats()
+    for seat in seats:
+        seat.step = 2
+    code = FakeCode()
+    recorder = FakeRecorder()
+    backend = Left(everybody(NEVER))
+    run = JobRun(seats, code, OneRoad(backend), recorder, timeout=5, start_by=time.time() - 5, repeat="once")
+    items = [{"host": host.name, "seq": 2, "work": Run("true").to_wire()} for host in HOSTS]
+    code.run = run
+    run.inbox.put(ChildSaid({"say": "work", "items": items}))
+    run.run()
+    assert recorder.states() == ["failed"] * 3
+    assert recorder.endings[1].reason.startswith("Cut off after step 1:")
+    assert backend.sent == []
