@@ -8,10 +8,11 @@ from typing import Any
 
 from .mistakes import ModuleMistake
 from .params import Param
+from .rollout import RolloutMistake, check_together, read_rollout
 
 ENGINES = ("salt", "salt-api", "ansible", "func", "ssh", "local", "sim")
 #: Names that mean nothing yet and will mean something: ignoring one could run a command as the wrong user.
-NOT_YET = ("run_as", "lock", "rollout", "table", "verify", "per_host")
+NOT_YET = ("run_as", "lock", "table", "verify", "per_host")
 #: Names that instances use, so that no parameter may have them.
 INSTANCE_NAMES = ("moduleid", "hosts", "values", "command", "script", "run", "steps", "driver", "dry_run")
 
@@ -54,6 +55,19 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
+def _is_rollout(value: object) -> bool:
+    """A module knows no host by its name."""
+    if not isinstance(value, Mapping) or "canary" in value:
+        return False
+    if not isinstance(value.get("spread", ""), str):
+        return False
+    try:
+        check_together(read_rollout(value))
+    except RolloutMistake:
+        return False
+    return True
+
+
 #: attribute -> (is it acceptable?, what is allowed)
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "repeat": (
@@ -70,6 +84,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "stdin": (lambda value: isinstance(value, str | bytes | Param), "text, bytes or a parameter"),
     "env": (_is_env, "a dict of names and texts or parameters"),
     "engines": (_is_engines, f"a tuple of: {', '.join(ENGINES)}"),
+    "rollout": (_is_rollout, 'a dict of roll-out options, like {"batch": "10%", "stop_after": "3"}'),
     "check": (
         lambda value: isinstance(value, bool | str | tuple | dict),
         "True or False, or, of a ShellModule, the command of a dry run",

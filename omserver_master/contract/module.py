@@ -42,6 +42,7 @@ class Module:
         stdin: what every command reads: text, bytes, or a parameter.
         env: variables of every command: text or parameters, by name.
         engines: the kinds of connection it works with; empty means all.
+        rollout: how a job goes over its hosts, unless it says otherwise: ``{"batch": "10%", "wait": 30}``.
         check: True if ``steps`` heeds ``self.dry_run``, and then changes nothing on a host.
     """
 
@@ -56,6 +57,7 @@ class Module:
     stdin: ClassVar[str | bytes | Param] = ""
     env: ClassVar[Mapping[str, str | Param]] = {}
     engines: ClassVar[tuple[str, ...]] = ()
+    rollout: ClassVar[Mapping[str, Any]] = {}
     check: ClassVar[Any] = False
 
     #: The parameters in the order of their declaration; found, not written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .execution import ChildSaid, JobRun
 from .left import Left
 from .recorder import DatabaseRecorder
 from .roads import SiteRoads
+from .rollout import Rollout
 from .variantcode import VariantCode
 
 #: So many workers may stop while they have one job, until it is thought to be the job's own doing.
@@ -112,6 +114,7 @@ class ClaimedJob:
             start_by=self._row["start_before"],
             repeat=self._row["repeat"],
             direct=self._row["direct"],
+            rollout=self._rollout(before),
         )
         with self._lock:
             self._run = run
@@ -121,6 +124,17 @@ class ClaimedJob:
         code.start(self._start_message(before, source), lambda message: run.inbox.put(ChildSaid(message)))
         reach("code.started")
         run.run()
+
+    def _rollout(self, before: Left) -> Rollout | None:
+        """How the job goes on over its hosts; None where nobody ever said anything about that."""
+        row = self._row
+        if row["rollout"] is None and row["progress"] is None and not row["pause_asked"]:
+            return None
+        hosts = ((seat.host.id, seat.state) for seat in before.seats)
+        patience = row["start_before"] - row["created"]
+        rollout = Rollout(row["rollout"], hosts, row["progress"], patience=patience)
+        rollout.start(row["paused_by"] if row["pause_asked"] else None, time.time())
+        return rollout
 
     def _start_message(self, before: Left, source: str) -> Mapping[str, Any]:
         return {

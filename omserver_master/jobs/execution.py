@@ -11,6 +11,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from omserver_master.contract.work import ANSWER_STATES, Answer, Work, work_from_wire
@@ -22,8 +23,10 @@ from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopp
 from .fallback import Fallback
 from .outbox import Outbox
 from .ports import Code, Recorder, Roads
-from .states import OPEN_HOST, job_end
+from .rollout import Rollout
+from .states import FINAL_HOST, OPEN_HOST, job_end
 from .takeover import LEAST, Takeover
+from .verify import Checker, Verified
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,9 @@ CANCEL_LIMIT = 20.0
 #: Seconds that a module's ``after`` may take.
 AFTER_LIMIT = 30.0
 TOO_LATE = "Its time to start was over."
+NOT_VERIFIED = "The cancel came before it was verified."
+#: States of hosts that were given work.
+BEGUN = FINAL_HOST - {"not_started"}
 BETWEEN_STEPS = "Cancelled between two steps."
 
 
@@ -57,6 +63,7 @@ class JobRun:
         repeat: what doing it again means: "read_only", "idempotent" or "once".
         direct: whether the module's code reaches the hosts by itself.
         start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
+        rollout: how it goes over its hosts, started; None: over all at once.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class JobRun:
         start_by: float,
         repeat: str = "once",
         direct: bool = False,
+        rollout: Rollout | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.inbox: Inbox = queue.Queue()
@@ -82,7 +90,11 @@ class JobRun:
         self._clock = clock
         self._deadlines: dict[int, float] = {}
         self._flying: dict[str, Group] = {}
-        self._outbox = Outbox(roads, recorder.explain)
+        self._rollout = rollout or Rollout(None, ())
+        self._must_stand = rollout is not None
+        self._outbox = Outbox(roads, self._explain)
+        self._checker = Checker.of(self._rollout.options, self.inbox.put)
+        self._verifying: dict[int, Ending] = {}
         self._fallback = Fallback(roads, repeat, self._move, self.inbox.put)
         self._takeover = Takeover(roads, repeat, self._again, self._end, self.inbox.put)
         self._look_for_news = 0.0
@@ -90,6 +102,8 @@ class JobRun:
         self._stopping = self._interrupted = False
         self._note = ""
         self._owed: set[int] = set()
+        self._open = len(self.board.open())
+        self._begun = any(s.sent or s.state in BEGUN for s in self.board.seats.values())
         self._left = {seat.host.id for seat in self.board.seats.values() if seat.left_at is not None}
         self._code_ended = False
 
@@ -108,12 +122,21 @@ class JobRun:
         Raises:
             LeaseLost: another worker has taken the job over; nothing more was written.
         """
-        if self._is_too_late() and not any(seat.sent for seat in self.board.seats.values()):
+        if self._is_too_late() and not self._begun:
             self._end_code()
             self._end_open("not_started", TOO_LATE)
         elif self._direct_code:
             self._hand_over_to_code()
-        while self.board.open():
+        elif self._must_stand:
+            self._take_stand()
+        try:
+            self._take_turns()
+        finally:
+            if self._checker is not None:
+                self._checker.close()
+
+    def _take_turns(self) -> None:
+        while self._open:
             self._take_one()
             if self._stopping and not self._direct_code:
                 self._recorder.release("Its worker was stopped; the next one takes it up.")
@@ -126,7 +149,7 @@ class JobRun:
     # -- one turn of the loop
 
     def _take_one(self) -> None:
-        soon = len(self._outbox) or self._cancel_until or not self.board.open()
+        soon = len(self._outbox) or self._cancel_until or not self._open
         try:
             event = self.inbox.get(timeout=0.05 if soon else 0.25)
         except queue.Empty:
@@ -147,6 +170,8 @@ class JobRun:
                 self._stopped(self.board.seats[event.host_id], event)
             case Proved():
                 self._proved(self.board.seats[event.host_id], event)
+            case Verified():
+                self._verified(self.board.seats[event.host_id], event.why_not)
             case Wake():
                 self._look_for_news = 0.0
 
@@ -157,12 +182,16 @@ class JobRun:
             return
         if now >= self._look_for_news:
             self._look_for_news = now + LOOK_FOR_NEWS
-            if self._cancel_until is None and self._recorder.news():
+            news = self._recorder.news() if self._cancel_until is None else None
+            if news is not None and news.cancel:
                 self._cancel()
+            elif news is not None and not self._direct_code:
+                self._heed_pause(news.paused_by)
         if self._cancel_until is not None and now >= self._cancel_until:
             self._give_up_proving()
         if self._cancel_until is None:
             self._fallback.look(self._flying.values())
+            self._go_on()
         self._dispatch_waiting()
 
     def _let_code_end(self) -> None:
@@ -225,7 +254,7 @@ class JobRun:
             elif self._cancel_until is not None:
                 self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
             else:
-                self._outbox.put(seat, work_from_wire(item["work"]))
+                self._put(seat, work_from_wire(item["work"]))
         self._flying |= self._takeover.send(time.monotonic() + LEAST)
 
     def _ended_by_code(self, message: Mapping[str, Any]) -> None:
@@ -233,7 +262,12 @@ class JobRun:
         if seat is None:
             return
         end = message["end"]
-        self._end(seat, Ending.of(end["state"], end.get("reason", ""), seat.answer, end.get("text", "")))
+        ending = Ending.of(end["state"], end.get("reason", ""), seat.answer, end.get("text", ""))
+        if self._checker is None or ending.state != "ok" or self._cancel_until is not None:
+            self._end(seat, ending)
+        elif seat.state in OPEN_HOST:
+            self._verifying[seat.host.id] = ending
+            self._checker.check(seat.host)
 
     def _crashed(self, message: Mapping[str, Any]) -> None:
         where = f", line {message['line']}" if message.get("line") else ""
@@ -257,7 +291,8 @@ class JobRun:
 
     def _code_over(self, reason: str) -> None:
         for seat in self.board.open():
-            self._end_unfinished(seat, reason)
+            if seat.host.id not in self._verifying:
+                self._end_unfinished(seat, reason)
 
     def _end_unfinished(self, seat: Seat, reason: str) -> None:
         """End a host that the module's code left alone: failed if it had answered, else what is known."""
@@ -274,17 +309,21 @@ class JobRun:
         if self._is_too_late():
             # What was to begin, or to go on over a way that is down, by a moment that is over, ends.
             reason = f"{TOO_LATE} {self._outbox.reason}".strip()
-            for seat in self._outbox.drop(lambda seat: not seat.sent or bool(self._outbox.reason)):
+            dropped = self._outbox.drop(
+                lambda seat: not seat.sent or bool(self._outbox.reason), held=not self._begun
+            )
+            for seat in dropped:
                 self._end_unfinished(seat, reason)
         for group in self._outbox.take():
             self._send(group)
 
     def _is_too_late(self) -> bool:
-        return self._clock() >= self._start_by
+        now = self._clock()
+        return now >= self._start_by and (not self._begun or now >= self._rollout.start_by)
 
     def _send(self, group: Group) -> None:
         try:
-            self._recorder.dispatched(group.fixed())
+            self._recorder.dispatched(replace(group.fixed(), reason=self._line(self._outbox.reason)))
         except CancelAsked:  # the next look at the database says so too, and ends what was never sent
             self._look_for_news = 0.0
             for seat in group.seats:
@@ -297,6 +336,7 @@ class JobRun:
         group.committed = time.monotonic()
         for seat in group.seats:
             seat.sent, seat.answer, seat.done = True, None, None
+        self._begun = True
         self._flying[group.handle] = group
         send(group, min(self._deadlines[host_id] for host_id in group.host_ids), self.inbox.put)
 
@@ -306,7 +346,16 @@ class JobRun:
         for seat in seats:
             seat.state, seat.sent = "pending", False
             self._deadlines.pop(seat.host.id, None)
-            self._outbox.put(seat, event.work)
+            self._put(seat, event.work)
+
+    def _put(self, seat: Seat, work: Work) -> None:
+        """Let work begin, or go on, as soon as the roll-out and the ways allow it."""
+        if seat.sent or self._rollout.admits(seat.host.id):
+            self._outbox.put(seat, work)
+        elif self._rollout.progress.stopped:
+            self._end(seat, Ending("not_started", self._rollout.progress.stopped))
+        else:
+            self._outbox.hold(seat, work)
 
     def _move(self, seat: Seat, group: Group, why: str) -> None:
         """The way of *seat* is down: let it take the next one."""
@@ -354,6 +403,55 @@ class JobRun:
         self._code.send({"do": "answer", "host": seat.host.name, "answer": answer.to_wire()})
         reach("answer.handed")
 
+    # -- the roll-out
+
+    def _take_stand(self, *, ask: bool = False) -> None:
+        """Write down where the job stands in its roll-out."""
+        rollout = self._rollout
+        if rollout.progress.stopped:
+            self._end_not_begun(rollout.progress.stopped)
+        line = self._line(self._outbox.reason)
+        self._recorder.stand(rollout.state, line, rollout.written(), ask=ask)
+
+    def _go_on(self) -> None:
+        """Take the next batch, ask, wait or stop, if it is time to."""
+        move = self._rollout.move(self._clock())
+        if move is None:
+            return
+        reach("rollout.moved")
+        self._take_stand(ask=move == "ask")
+        if move == "begin":
+            self._outbox.let_go(self._rollout.hosts)
+
+    def _heed_pause(self, paused_by: str | None) -> None:
+        now = self._clock()
+        if paused_by is not None and self._rollout.pause(paused_by, now):
+            self._outbox.hold_back()
+            self._take_stand()
+        elif paused_by is None and self._rollout.resume(now):
+            self._take_stand()
+            self._outbox.let_go(filter(self._rollout.admits, self._outbox.held))
+
+    def _end_not_begun(self, reason: str) -> None:
+        self._outbox.drop(lambda seat: not seat.sent, held=True)
+        for seat in self.board.open():
+            if not seat.sent:
+                self._end(seat, Ending("not_started", reason))
+
+    def _explain(self, reason: str) -> None:
+        """The outbox waits for another thing than before."""
+        if not self._rollout.paused:
+            self._recorder.explain(self._line(reason))
+
+    def _line(self, waits: str) -> str:
+        """What the job waits for, where its outbox *waits* for something."""
+        return self._rollout.line if self._rollout.paused else waits or self._rollout.line
+
+    def _verified(self, seat: Seat, why_not: str) -> None:
+        ending = self._verifying.pop(seat.host.id, None)
+        if ending is not None:
+            self._end(seat, replace(ending, state="failed", reason=why_not) if why_not else ending)
+
     # -- cancel and stop
 
     def _cancel(self) -> None:
@@ -363,6 +461,8 @@ class JobRun:
         for seat in self.board.open():
             if not seat.sent:
                 self._end(seat, Ending("not_started", "Cancelled before anything was sent to it."))
+        for host_id, ending in self._verifying.items():
+            self._end(self.board.seats[host_id], replace(ending, reason=NOT_VERIFIED))
         at_work = [seat for seat in self.board.open() if seat.answer is None]
         groups = [self._flying[handle] for handle in {s.handle for s in at_work} if handle in self._flying]
         groups += self._takeover.groups(seat for seat in at_work if seat.handle not in self._flying)
@@ -408,13 +508,15 @@ class JobRun:
         if seat.state not in OPEN_HOST:
             return
         seat.state = ending.state
+        self._open -= 1
+        self._rollout.ended(seat.host.id, ending.state)
         self._recorder.ended(seat.host.id, ending)
 
     def _finish(self) -> None:
         cancelled = self._cancel_until is not None
-        expired = self._is_too_late() and not any(s.sent for s in self.board.seats.values())
+        expired = self._is_too_late() and not self._begun
         counts = self.board.counts()
         lost = any(self.board.seats[host_id].state == "unknown" for host_id in self._left)
         interrupted = self._interrupted or lost
         state = job_end(counts, cancelled=cancelled, expired=expired, interrupted=interrupted)
-        self._recorder.finish(state, self._note)
+        self._recorder.finish(state, f"{self._rollout.progress.stopped} {self._note}".strip())

@@ -1,9 +1,9 @@
-"""Work that waits for a way to its host, and the one line that says why it waits."""
+"""Work that may not begin yet, work that waits for a way to its host, and the one line that says why."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from omserver_master.backends.base import Backend
 from omserver_master.contract.work import Work
@@ -27,6 +27,7 @@ class Outbox:
         self._roads = roads
         self._explain = explain
         self._waiting: dict[int, tuple[Seat, Work]] = {}
+        self._held: dict[int, tuple[Seat, Work]] = {}
         self._look_again = 0.0
         self.reason = ""
         """Why what is in here waits, in one line."""
@@ -39,15 +40,42 @@ class Outbox:
         self._waiting[seat.host.id] = (seat, work)
         self._look_again = 0.0
 
+    def hold(self, seat: Seat, work: Work) -> None:
+        """The first piece of work of a host that may not begin yet; it is not looked at."""
+        self._held[seat.host.id] = (seat, work)
+
+    def hold_back(self) -> None:
+        """Hold all those that have not begun."""
+        back = {host_id: item for host_id, item in self._waiting.items() if not item[0].sent}
+        self._held |= back
+        for host_id in back:
+            del self._waiting[host_id]
+
+    def let_go(self, host_ids: Iterable[int]) -> None:
+        """Those of *host_ids* that are held may begin."""
+        for host_id in host_ids:
+            item = self._held.pop(host_id, None)
+            if item is not None:
+                self.put(*item)
+
+    @property
+    def held(self) -> list[int]:
+        """The ids of the hosts that may not begin yet."""
+        return list(self._held)
+
     def clear(self) -> None:
         """Forget everything: nothing of it will be sent."""
         self._waiting.clear()
+        self._held.clear()
 
-    def drop(self, which: Callable[[Seat], bool]) -> list[Seat]:
-        """Take out the seats for which *which* says so; their work will not be sent."""
-        dropped = [seat for seat, _ in self._waiting.values() if which(seat)]
-        for seat in dropped:
-            del self._waiting[seat.host.id]
+    def drop(self, which: Callable[[Seat], bool], *, held: bool = False) -> list[Seat]:
+        """Take out the seats for which *which* says so, with *held* also those that may not begin yet."""
+        dropped = []
+        for waiting in (self._waiting, self._held) if held else (self._waiting,):
+            out = [seat for seat, _ in waiting.values() if which(seat)]
+            for seat in out:
+                del waiting[seat.host.id]
+            dropped += out
         return dropped
 
     def take(self) -> list[Group]:

@@ -12,6 +12,16 @@ from .board import Ending, JobHost
 from .dispatch import Dispatched
 
 
+@dataclass(frozen=True)
+class News:
+    """What people want of the job."""
+
+    cancel: bool = False
+    """Whether it is to be cancelled."""
+    paused_by: str | None = None
+    """Who wants it to begin on no further host ("" where it asked for a go-ahead itself); None: nobody."""
+
+
 class Recorder(Protocol):
     """Where a run writes what happened. Every method may raise :class:`~omserver_master.errors.LeaseLost`."""
 
@@ -37,8 +47,11 @@ class Recorder(Protocol):
     def release(self, reason: str) -> None:
         """Commit everything kept, and give the job back for any worker to take up; *reason* says why."""
 
-    def news(self) -> bool:
-        """Whether somebody asked to cancel the job."""
+    def stand(self, state: str, reason: str, progress: Mapping[str, Any], *, ask: bool = False) -> None:
+        """Commit everything kept, and where the job stands in its roll-out. With *ask* it is to be paused."""
+
+    def news(self) -> News | None:
+        """What people want of the job; None if that can't be known just now."""
 
     def cancelling(self) -> None:
         """Commit that the job is being cancelled."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -17,12 +17,13 @@ from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.failpoints import reach
 from omserver_master.store import engine as store
-from omserver_master.store import hosts, jobs, leases, outputs, results
+from omserver_master.store import hosts, jobs, leases, outputs, pauses, results
 from omserver_master.store.sitekey import SiteKey
 from omserver_master.store.steps import StepDone
 
 from .board import Ending, Step
 from .dispatch import Dispatched
+from .ports import News
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class DatabaseRecorder:
                 step=group.step,
                 done=[self._step(host_id, done) for host_id, done in group.done.items()],
                 lease=LEASE,
+                reason=group.reason,
             ),
             "step" if group.done else "intent",
         )
@@ -144,15 +146,23 @@ class DatabaseRecorder:
         self._insist(give_back, "release")
         self._kept.clear()
 
-    def news(self) -> bool:
+    def stand(self, state: str, reason: str, progress: Mapping[str, Any], *, ask: bool = False) -> None:
+        self.flush(force=True)
+        self._start_due = float("inf")
+        self._insist(
+            lambda conn: pauses.stand(conn, self._job_id, self._attempt, state, reason, progress, ask=ask),
+            "stand",
+        )
+
+    def news(self) -> News | None:
         try:
             with store.read(self._engine) as conn:
                 found = jobs.claim_of(conn, self._job_id)
         except Unavailable:
-            return False
-        if found is None or found[0] != self._attempt:
+            return None
+        if found is None or found["attempt"] != self._attempt:
             raise LeaseLost
-        return found[1]
+        return News(bool(found["cancel_asked"]), found["paused_by"] if found["pause_asked"] else None)
 
     def cancelling(self) -> None:
         self._start_due = float("inf")

@@ -32,6 +32,7 @@ from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
 
+from . import freezing
 from .rerun import Again, Rerun, changed_module, choose_again, may_have_run
 from .selection import Named, choose
 
@@ -55,6 +56,8 @@ class Plan:
     warnings: list[Mapping[str, str]] = field(default_factory=list)
     dry_run: bool = False
     rerun: Rerun | None = None
+    rollout: Mapping[str, Any] | None = None
+    """How it goes over them; None: over all at once."""
 
     @property
     def omctl(self) -> str:
@@ -65,6 +68,7 @@ class Plan:
         for row in self.rows:
             words += ["--host", row["name"]]
         words += ["--dry-run"] if self.dry_run else []
+        words += freezing.words(self.rollout)
         return shlex.join(words + param_words(self.params))
 
 
@@ -83,6 +87,8 @@ class Wish:
     rerun: Rerun | None = None
     #: Until when hosts that are unreachable are tried again, in unix seconds.
     until: float | None = None
+    #: How it is to go over its hosts, see docs/jobs.md; None: as its module says, else over all at once.
+    rollout: Mapping[str, Any] | None = None
 
     def fingerprint(self) -> str:
         """The same for the same wish, whatever message it came in."""
@@ -91,6 +97,7 @@ class Wish:
         fields += ["dry run"] if self.dry_run else []
         fields += [["rerun", *self.rerun.fields()]] if self.rerun else []
         fields += [["until", self.until]] if self.until is not None else []
+        fields += [["rollout", self.rollout]] if self.rollout else []
         return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -147,7 +154,10 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
         twice = again.unknown if module.repeat == "once" and not wish.dry_run else ()
         confirm = len(rows) if twice else confirm
         warnings = [*_warnings_again(again, module, twice), *warnings]
-    return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun)
+    rollout = freezing.freeze(
+        wish.rollout, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
+    )
+    return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun, rollout)
 
 
 def submit(
@@ -239,6 +249,7 @@ def _insert(
         "start_before": start_before,
         "rerun_of": wish.rerun.job if wish.rerun else None,
         "until": wish.until,
+        "rollout": found.rollout,
     }
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
     job_id = jobs.insert_job(conn, row, members)
@@ -246,6 +257,7 @@ def _insert(
     how = "dry run of module" if wish.dry_run else "module"
     how = f"again after job {wish.rerun.job}: {how}" if wish.rerun else how
     detail = f"{how} {module.id} on {_hosts(len(found.rows))}: {names}; {json.dumps(found.params)}"
+    detail += f"; {freezing.in_words(found.rollout)}" if found.rollout else ""
     audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
     return Submitted(job_id, False)
 

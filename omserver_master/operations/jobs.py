@@ -42,6 +42,28 @@ class HostName(Args):
         return Named(self.id, self.name, self.ip)
 
 
+class RolloutWanted(Args):
+    """How a job goes over its hosts; what each option may be is checked in one place for modules too."""
+
+    batch: str | int | None = None
+    canary: list[str | Number] | None = Field(None, max_length=1000)
+    ask: bool | None = None
+    wait: int | None = None
+    stop_after: str | int | None = None
+    unreachable_counts: bool | None = None
+    spread: str | list[list[str]] | None = None
+    verify: str | None = None
+    verify_times: int | None = None
+    verify_within: int | None = None
+    expect: int | None = None
+    pause_limit: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        given = self.model_dump(exclude_none=True)
+        shares = {name: str(given[name]) for name in ("batch", "stop_after") if name in given}
+        return given | shares
+
+
 class Wanted(Args):
     """What is to run where."""
 
@@ -49,10 +71,12 @@ class Wanted(Args):
     params: dict[str, Any] | list[Any] = Field(default_factory=dict)
     hosts: list[str | HostName] = Field(max_length=100_000)
     dry_run: bool = False
+    rollout: RolloutWanted | None = None
 
     def wish(self) -> Wish:
         named = [Named(name=host) if isinstance(host, str) else host.named() for host in self.hosts]
-        return Wish(self.module, self.params, named, dry_run=self.dry_run)
+        rollout = self.rollout.options() if self.rollout else None
+        return Wish(self.module, self.params, named, dry_run=self.dry_run, rollout=rollout)
 
 
 class Submit(Wanted):

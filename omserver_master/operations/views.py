@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from omserver_master.jobs import freezing
 from omserver_master.jobs.submission import Plan
 
 Row = Mapping[str, Any] | RowMapping
@@ -25,7 +26,13 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
         "counts": dict(counts),
         "hosts": row["host_count"],
         "cancel_asked": row["cancel_asked"],
+        "rollout": rollout(row["rollout"]),
     }
+
+
+def rollout(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How a job goes over its hosts; None: over all at once."""
+    return None if options is None else freezing.shown(options)
 
 
 def reruns(rows: Sequence[Row]) -> dict[str, Any]:
@@ -65,6 +72,7 @@ def plan(found: Plan) -> dict[str, Any]:
         "confirm": found.confirm,
         "dry_run": found.dry_run,
         "rerun_of": found.rerun.job if found.rerun else None,
+        "rollout": rollout(found.rollout),
         "omctl": found.omctl,
     }
 

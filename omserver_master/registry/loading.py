@@ -122,6 +122,7 @@ def describe(handle: type[Any], source: bytes = b"") -> dict[str, Any]:
         "output": attributes.output,
         "most_hosts": attributes.most_hosts,
         "engines": list(attributes.engines),
+        "rollout": dict(attributes.rollout),
         "params": [param.describe() for param in params],
         "direct": direct,
         "driven": is_driven(handle, source),

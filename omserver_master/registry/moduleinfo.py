@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, Any] = {
     "output": Module.output,
     "most_hosts": None,
     "engines": [],
+    "rollout": {},
     "params": [],
     "direct": False,
     "driven": False,
@@ -112,6 +113,12 @@ class ModuleInfo:
         return tuple(self.description["engines"])
 
     @property
+    def rollout(self) -> Mapping[str, Any]:
+        """How its jobs go over their hosts, unless they say otherwise; empty: over all at once."""
+        options: Mapping[str, Any] = self.description["rollout"]
+        return options
+
+    @property
     def direct(self) -> bool:
         """It does everything itself in ``run()``: no steps, no engine, parameters by position."""
         return bool(self.description["direct"])
@@ -171,6 +178,7 @@ class ModuleInfo:
             "timeout",
             "most_hosts",
             "engines",
+            "rollout",
             "params",
             "direct",
             "driven",

@@ -32,7 +32,9 @@ _ROWS_AT_ONCE = 500
 _OVERLAP = 60.0
 #: Made once: whoever waits for a job asks this again and again.
 _EVENT_OF = select(jobs.c.event, jobs.c.finished).where(jobs.c.id == bindparam("job"))
-_CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked).where(jobs.c.id == bindparam("job"))
+_CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked, jobs.c.pause_asked, jobs.c.paused_by).where(
+    jobs.c.id == bindparam("job")
+)
 
 
 def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> int:
@@ -146,10 +148,9 @@ def event_of(conn: Connection, job_id: int) -> Latest | None:
     return None if row is None else Latest(row.event, row.finished is not None)
 
 
-def claim_of(conn: Connection, job_id: int) -> tuple[int, bool] | None:
-    """The number of the job's latest claim, and whether it is to be cancelled; None: no such job."""
-    row = conn.execute(_CLAIM_OF, {"job": job_id}).first()
-    return None if row is None else (row.attempt, bool(row.cancel_asked))
+def claim_of(conn: Connection, job_id: int) -> RowMapping | None:
+    """The number of the job's latest claim, and what people want of it; None: no such job."""
+    return conn.execute(_CLAIM_OF, {"job": job_id}).mappings().first()
 
 
 def set_state(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:

@@ -1,10 +1,14 @@
-"""Jobs that somebody holds: they begin on no further host until they are resumed."""
+"""Jobs that somebody holds, so that they begin on no further host, and where jobs stand in their roll-out."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, update
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, update
 
 from ..jobs.states import FINAL_JOB
+from .leases import fence
 from .schema import jobs
 
 
@@ -22,7 +26,26 @@ def ask_resume(conn: Connection, job_id: int) -> bool:
     return _set(conn, job_id, [jobs.c.pause_asked.is_(True)], pause_asked=False, paused_by="")
 
 
-def _set(conn: Connection, job_id: int, wanted: list[object], **values: object) -> bool:
+def stand(
+    conn: Connection,
+    job_id: int,
+    attempt: int,
+    state: str,
+    reason: str,
+    progress: Mapping[str, Any],
+    *,
+    ask: bool = False,
+) -> None:
+    """Write down where a job stands in its roll-out; with *ask*, it is paused until somebody lets it go on.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    more = {"pause_asked": True} if ask else {}
+    fence(conn, job_id, attempt, state=state, reason=reason, progress=dict(progress), **more)
+
+
+def _set(conn: Connection, job_id: int, wanted: list[ColumnElement[bool]], **values: object) -> bool:
     still_open = jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB | {"cancelling"}), *wanted
     change = update(jobs).where(*still_open).values(event=jobs.c.event + 1, **values)
     return bool(conn.execute(change).rowcount)

@@ -55,12 +55,14 @@ def mark_dispatched(
     step: Mapping[int, int] | None = None,
     done: Sequence[StepDone] = (),
     lease: float = 0,
+    reason: str = "",
 ) -> None:
     """Write down, before anything is sent, that *host_ids* get their work over *connection* under *handle*.
 
     The job is running from then on. *passed_over* says, for hosts not on their first way, why not. *work* is
     the hash of what is asked, *step* the number of each host's step (1 if not said), *done* what the steps
-    before were answered. With *lease*, the claim is good for so many seconds from now.
+    before were answered. With *lease*, the claim is good for so many seconds from now. *reason* is what the
+    job waits for beside.
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
@@ -68,7 +70,7 @@ def mark_dispatched(
     """
     renewed: dict[str, Any] = {"lease_until": clock.now(conn) + lease} if lease else {}
     begun = func.coalesce(jobs.c.started, utc_now())
-    event = fence(conn, job_id, attempt, started=begun, reason="", **renewed)
+    event = fence(conn, job_id, attempt, started=begun, reason=reason, **renewed)
     if conn.execute(select(jobs.c.cancel_asked).where(jobs.c.id == job_id)).scalar_one():
         raise CancelAsked
     steps.record(conn, job_id, done)

@@ -1,0 +1,132 @@
+"""The check from outside that a host is well after its work: an HTTP address or a TCP port of its own.
+
+It knows one thing to ask for, once per second, until it was answered well so many times in a row, or the time
+is over. Redirections are not followed and no proxy is used: what is asked is the host and no other machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from omserver_master.contract.rollout import VERIFY_DEFAULTS
+
+from .board import JobHost
+
+#: Seconds between two tries, and for one.
+EVERY = 1.0
+ONE_TRY = 5.0
+#: Hosts that are tried at once.
+AT_ONCE = 200
+#: Bytes of an answer's first line.
+_LINE = 4096
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of a host's check; *why_not* is "" where it is well."""
+
+    host_id: int
+    why_not: str
+
+
+class Checker:
+    """Checks hosts in a thread of its own, each within a fixed time.
+
+    Args:
+        options: of the roll-out, with ``verify``.
+        tell: gets a :class:`Verified` for each host.
+    """
+
+    def __init__(self, options: Mapping[str, Any], tell: Callable[[Verified], None]) -> None:
+        limits = {**VERIFY_DEFAULTS, **options}
+        self._what: str = options["verify"]
+        self._times: int = limits["verify_times"]
+        self._within: int = limits["verify_within"]
+        self._expect: int = limits["expect"]
+        self._tell = tell
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._tls = ssl.create_default_context() if self._what.startswith("https:") else None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | None, tell: Callable[[Verified], None]) -> Checker | None:
+        """The checker that *options* ask for, if they do."""
+        return cls(options, tell) if options and options.get("verify") else None
+
+    def check(self, host: JobHost) -> None:
+        """Begin to check *host*; from one thread only."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="verify", daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self._check(host), self._loop)
+
+    def close(self) -> None:
+        """Check no more; who was not done is not told of."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _check(self, host: JobHost) -> None:
+        self._tell(Verified(host.id, await self._why_not(host)))
+
+    async def _why_not(self, host: JobHost) -> str:
+        last = "it was not tried"
+        well = 0
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._within
+        while (left := end - loop.time()) > 0:
+            try:
+                async with self._room, asyncio.timeout(min(left, ONE_TRY)):
+                    last = await self._try(host)
+            except TimeoutError:
+                last = "no answer in time"
+            except (OSError, ValueError) as error:
+                last = str(error)
+            well = 0 if last else well + 1
+            if well >= self._times:
+                return ""
+            await asyncio.sleep(min(EVERY, max(0.0, end - loop.time())))
+        last = last or f"it answered well only {well} times in a row"
+        return f"Not verified within {self._within} s: {self._address(host)}: {last}"
+
+    async def _try(self, host: JobHost) -> str:
+        """What is wrong with the host's answer; "" if nothing."""
+        address = urlsplit(self._address(host))
+        secure = address.scheme == "https"
+        port = address.port or (443 if secure else 80)
+        reader, writer = await asyncio.open_connection(address.hostname, port, ssl=self._tls)
+        try:
+            if address.scheme == "tcp":
+                return ""
+            writer.write(_request(address))
+            await writer.drain()
+            line = await reader.readline()
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        return self._judge(line[:_LINE].decode("ascii", "replace"))
+
+    def _judge(self, line: str) -> str:
+        words = line.split()
+        if len(words) < 2 or not words[0].startswith("HTTP/"):
+            return "its answer is not HTTP"
+        return "" if words[1] == str(self._expect) else f"it answered {words[1]}, not {self._expect}"
+
+    def _address(self, host: JobHost) -> str:
+        ip = f"[{host.ip}]" if ":" in host.ip else host.ip
+        if self._what.startswith("tcp:"):
+            return f"tcp://{ip or host.name}:{self._what[4:]}"
+        return self._what.replace("{ip}", ip or host.name, 1).replace("{name}", host.name, 1)
+
+
+def _request(address: SplitResult) -> bytes:
+    path = (address.path or "/") + (f"?{address.query}" if address.query else "")
+    lines = [f"GET {path} HTTP/1.1", f"Host: {address.netloc}", "User-Agent: OMServer", "Accept: */*"]
+    return ("\r\n".join([*lines, "Connection: close"]) + "\r\n\r\n").encode("ascii", "replace")
