@@ -196,10 +196,17 @@ class Client(ConnectionCalls, HostCalls):
     # Jobs
 
     def preview(
-        self, module: str | int, params: Params = None, hosts: Hosts = (), *, dry_run: bool = False
+        self,
+        module: str | int,
+        params: Params = None,
+        hosts: Hosts = (),
+        *,
+        dry_run: bool = False,
+        rollout: Mapping[str, Any] | None = None,
     ) -> Json:
-        """What `submit` would do: ``{module, params, hosts, warnings, confirm, dry_run, omctl}``."""
-        return self.call("job.preview", _work(module, params, hosts) | _given({"dry_run": dry_run or None}))
+        """What `submit` would do: ``{module, params, hosts, warnings, confirm, dry_run, rollout, omctl}``."""
+        given = _given({"dry_run": dry_run or None, "rollout": rollout})
+        return self.call("job.preview", _work(module, params, hosts) | given)
 
     def submit(
         self,

@@ -94,6 +94,32 @@ def cancel(job_id: int, as_json: bool) -> None:
 @job.command()
 @click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 @json_option
+def pause(job_id: int, as_json: bool) -> None:
+    """Let a job begin on no further host until it is resumed; hosts at work go on."""
+    with master() as client:
+        found = client.pause_job(job_id)
+    if as_json:
+        print_json({"job": found})
+    else:
+        click.echo(f"Job {job_id} is paused." if found["pause_asked"] else job_line(found))
+
+
+@job.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+@json_option
+def resume(job_id: int, as_json: bool) -> None:
+    """Let a paused job go on, or give it the go-ahead that it asks for."""
+    with master() as client:
+        found = client.resume_job(job_id)
+    if as_json:
+        print_json({"job": found})
+    else:
+        click.echo(job_line(found) if found["finished"] else f"Job {job_id} goes on.")
+
+
+@job.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+@json_option
 def pin(job_id: int, as_json: bool) -> None:
     """Keep a job and its outputs whatever their age."""
     with master() as client:

@@ -15,6 +15,7 @@ from .connection import master
 from .follow import Progress, follow, job_line
 from .outputs import all_results, outputs_as_json, print_outputs
 from .params import read_params
+from .rollout import rollout_options, take_rollout
 from .show import console, json_option, print_error, print_json
 from .visible import visible_line
 from .when import moment
@@ -46,6 +47,7 @@ from .when import moment
 @click.option("--output", is_flag=True, help="At the end, print all that the hosts printed.")
 @click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
 @click.option("--key", help="Idempotency key: the same run sent again under it is the same job.")
+@rollout_options
 @json_option
 def run(
     module: str,
@@ -63,12 +65,13 @@ def run(
 ) -> int:
     """Run MODULE on the named hosts, and show each host as it answers. The exit code tells how it ended."""
     params = read_params(pairs, values)
+    rollout = take_rollout(options)
     with master() as client:
-        plan = client.preview(module, params, list(names), dry_run=dry_run)
+        plan = client.preview(module, params, list(names), dry_run=dry_run, rollout=rollout)
         for warning in plan["warnings"]:
             print_error(f"omctl: {visible_line(warning['text'])}")
         number = confirm or confirmed(plan, yes)
-        options |= {"dry_run": dry_run or None}
+        options |= {"dry_run": dry_run or None, "rollout": rollout}
         job = client.submit(module, params, list(names), confirm=number, **options)["job"]
         if no_wait:
             announce(job, as_json)

@@ -21,6 +21,7 @@ _STYLES = {
     "failed": "red", "broken": "red", "down": "red",
     "unreachable": "dark_orange", "timed_out": "yellow", "unknown": "magenta",
     "running": "blue", "queued": "blue", "pending": "blue", "dispatched": "blue", "cancelling": "blue",
+    "paused": "yellow",
 }  # fmt: skip
 
 Command = Callable[..., Any]
