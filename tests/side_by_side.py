@@ -45,7 +45,7 @@ def company(nodeid: str) -> str:
     for name, patterns in TOGETHER.items():
         if any(fnmatchcase(place, pattern) for pattern in patterns):
             return name
-    return f"tests/contract[{kind[1]}" if kind else file
+    return f"the kind {kind[1]}" if kind else file
 
 
 @pytest.hookimpl(trylast=True)

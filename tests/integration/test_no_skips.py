@@ -22,9 +22,9 @@ WAYS_TO_SKIP = {
 }
 
 
-def run_pytest(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, ci: str, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text(PLUGIN.read_text())
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *more]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(folder)],
         env={**os.environ, "CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -43,6 +43,13 @@ def test_a_skip_fails_where_ci_is_set_and_passes_elsewhere(tmp_path: Path, way: 
     assert in_ci.returncode not in (0, 5), in_ci.stdout
     assert "service" in in_ci.stdout
     assert run_pytest(tmp_path, "").returncode in (0, 5)
+
+
+def test_a_skip_fails_in_each_of_several_processes(tmp_path: Path) -> None:
+    for way in ("in_the_test", "whole_file"):
+        (tmp_path / f"test_{way}.py").write_text(WAYS_TO_SKIP[way])
+    in_ci = run_pytest(tmp_path, "true", "-p", "xdist", "-n", "2")
+    assert "1 failed, 1 error" in in_ci.stdout
 
 
 def test_an_expected_failure_is_not_a_skip(tmp_path: Path) -> None:
