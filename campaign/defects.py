@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
+from sqlalchemy import select, update
+
 from omserver_client.errors import NotFound
+from omserver_master import audit
 from omserver_master.backends.base import Flight
 from omserver_master.contract.work import Answer
-from omserver_master.jobs import claimed, dispatch, submission, takeover, worker
+from omserver_master.jobs import dispatch, left, recorder, submission, takeover, worker
 from omserver_master.jobs.recorder import DatabaseRecorder
 from omserver_master.operations import jobs as operations
+from omserver_master.store import clock, jobs, leases, pauses, results, schema, steps
 from omserver_master.store import engine as store
-from omserver_master.store import jobs, leases, results, steps
 
 
 @dataclass(frozen=True)
@@ -79,20 +82,23 @@ def _repeat_after_takeover() -> None:
                 seat.state, seat.sent, seat.left_at, seat.handle = "pending", False, None, ""
         return found
 
-    read = _replace(claimed.left, "read", forgetful)
+    read = _replace(left, "read", forgetful)
 
 
 def _no_fence() -> None:
-    def open_gate(conn: Any, job_id: int, *_: Any, even_finished: bool = False, **values: Any) -> int:
-        change = leases.update(leases.jobs).where(leases.jobs.c.id == job_id)
-        conn.execute(change.values(event=leases.jobs.c.event + 1, **values))
-        return int(
-            conn.execute(leases.select(leases.jobs.c.event).where(leases.jobs.c.id == job_id)).scalar_one()
-        )
+    def fenced(conn: Any, job_id: int, *_: Any, even_finished: bool = False, **values: Any) -> Any:
+        mine = schema.jobs.c.id == job_id
+        conn.execute(update(schema.jobs).where(mine).values(event=schema.jobs.c.event + 1, **values))
+        return conn.execute(select(schema.jobs.c.event, schema.jobs.c.lock_mode).where(mine)).one()
 
-    for module in (leases, results, jobs):
-        _replace(module, "fence", open_gate)
-    _replace(DatabaseRecorder, "news", lambda self: False)
+    def fence(*arguments: Any, **values: Any) -> int:
+        return int(fenced(*arguments, **values).event)
+
+    for module in (leases, results, jobs, pauses):
+        for name, open_gate in (("fence", fence), ("fenced", fenced)):
+            if hasattr(module, name):
+                _replace(module, name, open_gate)
+    _replace(DatabaseRecorder, "news", lambda self: None)
 
 
 def _lose_a_buffer() -> None:
@@ -123,9 +129,9 @@ def _invented_ok() -> None:
 def _renew_others() -> None:
     def renew(self: worker.Worker) -> None:
         def all_of_them(conn: Any) -> None:
-            unfinished = leases.jobs.c.finished.is_(None)
-            until = leases.clock.now(conn) + worker.LEASE
-            conn.execute(leases.update(leases.jobs).where(unfinished).values(lease_until=until))
+            unfinished = schema.jobs.c.finished.is_(None)
+            until = clock.now(conn) + recorder.LEASE
+            conn.execute(update(schema.jobs).where(unfinished).values(lease_until=until))
 
         store.transact(self._engine, all_of_them)
 
@@ -134,7 +140,7 @@ def _renew_others() -> None:
 
 
 def _ignore_cancel() -> None:
-    _replace(DatabaseRecorder, "news", lambda self: False)
+    _replace(DatabaseRecorder, "news", lambda self: None)
 
 
 def _forget_keys() -> None:
@@ -148,11 +154,15 @@ def _forget_keys() -> None:
 
 
 def _no_audit() -> None:
-    _replace(submission.audit, "accepted", lambda *_, **__: None)
+    _replace(audit, "accepted", lambda *_, **__: None)
 
 
 def _no_reaper() -> None:
-    _replace(worker, "OPEN_JOB", frozenset({"queued"}))
+    def claim_new(conn: Any, job_id: int, *rest: Any) -> Any:
+        state = conn.execute(select(schema.jobs.c.state).where(schema.jobs.c.id == job_id)).scalar()
+        return claim(conn, job_id, *rest) if state == "queued" else None
+
+    claim = _replace(leases, "claim_this", claim_new)
 
 
 def _crossed_answers() -> None:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psutil
@@ -110,17 +111,17 @@ class Storm:
         chance = random.Random(f"{self.weather.seed}/caller {number}")
         while not self._over.is_set():
             asked = self.acks.add(_wish(chance))
-            if self._insist(lambda client, asked=asked: self._submit(client, asked)):
+            if self._insist(partial(self._submit, asked)):
                 self._follow(asked, chance)
 
     def _follow(self, asked: Asked, chance: random.Random) -> None:
         if chance.random() < 0.2:  # the answer might have been lost: ask again
-            self._insist(lambda client: self._submit(client, asked))
+            self._insist(partial(self._submit, asked))
         if chance.random() < 0.2:
             time.sleep(chance.uniform(0, 1.5))
-            self._insist(lambda client: self._cancel(client, asked))
+            self._insist(partial(self._cancel, asked))
         if chance.random() < 0.6:
-            self._insist(lambda client: self._watch(client, asked))
+            self._insist(partial(self._watch, asked))
 
     def _insist(self, ask: Callable[[Client], object]) -> bool:
         """Ask until it is answered, over a new connection each time; False when the time is over."""
@@ -133,18 +134,18 @@ class Storm:
                 time.sleep(0.2)
         return False
 
-    def _submit(self, client: Client, asked: Asked) -> None:
+    def _submit(self, asked: Asked, client: Client) -> None:
         answer = client.submit(
             asked.module, asked.params, list(asked.hosts), key=asked.token, confirm=len(asked.hosts)
         )
         self.acks.submitted(asked, answer)
 
-    def _cancel(self, client: Client, asked: Asked) -> None:
+    def _cancel(self, asked: Asked, client: Client) -> None:
         assert asked.job is not None
         client.cancel(asked.job)
         self.acks.told_to_cancel(asked)
 
-    def _watch(self, client: Client, asked: Asked) -> None:
+    def _watch(self, asked: Asked, client: Client) -> None:
         assert asked.job is not None
         since = 0
         while not self._gone.is_set() and not asked.seen_end:

@@ -1,0 +1,160 @@
+"""``python -m campaign``, ``python -m campaign sweep``, ``python -m campaign controls``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import secrets
+import sys
+import threading
+import time
+from pathlib import Path
+
+from bench.machine import machine
+
+from . import controls, evidence, sweep
+from .defects import DEFECTS
+from .place import Place
+from .progress import Progress, table
+from .servers import DATABASES
+from .storm import Storm
+
+#: Seconds of one storm; a campaign is a row of them, each over a new place.
+STORM = 120.0
+#: The pace unless told otherwise: claims of 6 s instead of 30 s.
+PACE = 0.2
+
+
+def main() -> int:
+    """0 when no promise was broken, or every defect noticed; 1 otherwise."""
+    options = _options()
+    progress = Progress(options.state)
+    before = set(progress.pieces)
+    {"storm": _storms, "sweep": _sweep, "controls": _controls}[options.what](options, progress)
+    prefix = options.what
+    pieces = {name: piece for name, piece in progress.pieces.items() if name.split("/")[0] == prefix}
+    print(table(pieces))
+    done = {name: piece for name, piece in pieces.items() if name not in before or not piece["good"]}
+    told = {"what": prefix, "pace": options.pace, "machine": machine(), "pieces": pieces}
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    print(json.dumps({"what": prefix, "all": len(pieces), "now": len(done), "bad": _bad(pieces)}))
+    return 1 if _bad(pieces) or not pieces else 0
+
+
+def _bad(pieces: dict[str, dict[str, object]]) -> int:
+    return sum(not piece["good"] for piece in pieces.values())
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("storm", "sweep", "controls"), default="storm")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long faults are made (10)")
+    parser.add_argument("--seed", type=int, help="of everything that is random; printed if not given")
+    parser.add_argument("--database", action="append", choices=DATABASES, help="all three if none is named")
+    parser.add_argument("--state", type=Path, help="file that keeps what is done; a repeat goes on there")
+    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--keep", type=Path, help="folder for the evidence of what went wrong")
+    parser.add_argument("--only", default="", help="only cells or defects with this in their name")
+    parser.add_argument("--places", type=int, default=2, help="how many OMServers a sweep uses at once (2)")
+    parser.add_argument(
+        "--pace",
+        type=float,
+        default=PACE,
+        help="claims, heartbeats and pauses times this (0.2); 1: as they are",
+    )
+    options = parser.parse_args()
+    options.database = options.database or (list(DATABASES) if options.what != "controls" else ["sqlite"])
+    return options
+
+
+def _storms(options: argparse.Namespace, progress: Progress) -> None:
+    seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
+    left, number = options.minutes * 60.0, 0
+    print(f"seed {seed}", flush=True)
+    while left > 0:
+        database = options.database[number % len(options.database)]
+        seconds = min(left, STORM)
+        left, number = left - seconds, number + 1
+        name = f"storm/{database}/{seed}/{number}"
+        if not progress.has(name):
+            _storm(options, progress, name, database, seed * 1000 + number, seconds)
+
+
+def _storm(
+    options: argparse.Namespace, progress: Progress, name: str, database: str, seed: int, seconds: float
+) -> None:
+    with Place(database, pace=options.pace) as place:
+        storm = Storm(place, seed, seconds)
+        weather = storm.rage()
+        found = weather.verdict
+        if found.violations and options.keep:
+            evidence.keep(place, storm.acks.all(), options.keep / name.replace("/", "-"))
+    good = not found.violations
+    more = {"faults": dict(weather.faults), "recovery": round(weather.recovery, 1), "seconds": seconds}
+    progress.add(name, good=good, verdict=found, **more)
+    print(f"{name}: {'good' if good else sorted(found.kinds)}; {dict(weather.faults)}", flush=True)
+
+
+def _sweep(options: argparse.Namespace, progress: Progress) -> None:
+    for database in options.database:
+        wanted: queue.SimpleQueue[sweep.Cell] = queue.SimpleQueue()
+        for cell in sweep.cells():
+            if options.only in cell.name and not progress.has(f"sweep/{database}/{cell.name}"):
+                wanted.put(cell)
+        lock = threading.Lock()
+        players = [
+            threading.Thread(target=_play, args=(options, progress, database, wanted, lock))
+            for _ in range(min(options.places, wanted.qsize()))
+        ]
+        for player in players:
+            player.start()
+        for player in players:
+            player.join()
+
+
+def _play(
+    options: argparse.Namespace,
+    progress: Progress,
+    database: str,
+    wanted: queue.SimpleQueue[sweep.Cell],
+    lock: threading.Lock,
+) -> None:
+    with Place(database, pace=options.pace) as place:
+        while True:
+            try:
+                cell = wanted.get_nowait()
+            except queue.Empty:
+                return
+            name = f"sweep/{database}/{cell.name}"
+            outcome = sweep.play(place, cell)
+            why = "" if outcome.reached else "its failpoint was not reached"
+            with lock:
+                progress.add(
+                    name,
+                    good=outcome.good,
+                    verdict=outcome.verdict,
+                    why=why,
+                    faults={cell.action: 1},
+                    recovery=round(outcome.recovery, 1),
+                )
+                print(
+                    f"{time.strftime('%H:%M:%S')} {name}: {'good' if outcome.good else 'BAD ' + why}",
+                    *outcome.verdict.violations,
+                    flush=True,
+                )
+
+
+def _controls(options: argparse.Namespace, progress: Progress) -> None:
+    names = [name for name in DEFECTS if options.only in name]
+    for control in controls.run(names, pace=options.pace, database=options.database[0]):
+        noticed = sorted(control.kinds)
+        why = "" if noticed else "not noticed"
+        piece = {"good": control.noticed, "says": control.says, "noticed as": noticed, "why": why}
+        progress.note(f"controls/{control.name}", piece)
+        print(f"{control.name}: {', '.join(noticed) or 'NOT NOTICED'}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
