@@ -163,6 +163,8 @@ class DeadlineStream(SocketStream):  # type: ignore[misc]  # rpyc has no types
                 self._ahead = self.sock.recv(self.MAX_IO_CHUNK, flags)
                 break
             except _NOT_YET as not_yet:
+                if seconds <= 0:
+                    return False
                 if not self._ready(_WANTS.get(type(not_yet), select.POLLIN), until - monotonic()):
                     return False
             except OSError as error:

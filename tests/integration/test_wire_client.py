@@ -75,7 +75,7 @@ CALLS: list[tuple[Callable[[Client], Any], str, dict[str, Any]]] = [
         "job.output",
         {"job": 7, "host_id": 3, "stream": "stderr", "offset": 10, "limit": 262144},
     ),
-    (lambda c: c.events(7, 3, 1), "job.events", {"job": 7, "since": 3, "wait": 1}),
+    (lambda c: c.events(7, 3, 1), "job.events", {"job": 7, "since": 3, "wait": 1, "until": "change"}),
     (lambda c: c.cancel(7), "job.cancel", {"job": 7}),
     (lambda c: c.pin_job(7), "job.pin", {"job": 7}),
     (lambda c: c.unpin_job(7), "job.unpin", {"job": 7}),
