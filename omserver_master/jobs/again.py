@@ -20,6 +20,7 @@ from omserver_master.access import rights
 from omserver_master.store import clock, hosts, jobs, keys, results, users
 from omserver_master.store import engine as store
 
+from .rerun import narrowed
 from .states import OPEN_HOST
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,6 @@ _SAME: Final = (
     "dry_run",
     "engines",
     "timeout",
-    "rollout",
     "lock_mode",
 )
 
@@ -166,6 +166,7 @@ def _submit(conn: Connection, first: RowMapping, members: Sequence[Mapping[str, 
         # Each try has one number, whoever submits it: there is never a second one of it.
         "message_id": _message_id(first["id"], number),
         "rerun_of": first["id"],
+        "rollout": narrowed(first["rollout"], {member["host_id"]: member["host"] for member in members}),
         "start_before": start_before,
     }
     job_id = jobs.insert_job(conn, row, members)

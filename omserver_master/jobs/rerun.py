@@ -25,6 +25,10 @@ MEANT: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
+#: What a roll-out says that has no meaning without batches.
+_OF_BATCHES: Final = frozenset({"ask", "wait", "stop_after", "unreachable_counts"})
+
+
 @dataclass(frozen=True)
 class Rerun:
     """The first job, and its hosts: those that *on* means, a word of `MEANT`; or, if it is "", *hosts*."""
@@ -105,6 +109,28 @@ def may_have_run(host: str, job: int) -> Mapping[str, str]:
     """The warning that a module that is not to be repeated may have run on *host*."""
     text = f"{host} may have done it already: job {job} could not tell."
     return {"code": "may_have_run", "host": host, "job": str(job), "text": text}
+
+
+def narrowed(rollout: Mapping[str, Any] | None, names: Mapping[int, str]) -> dict[str, Any] | None:
+    """A job's roll-out for the hosts *names* (by id) alone: what it says of others is left out."""
+    if rollout is None:
+        return None
+    kept = dict(rollout)
+    known = {name.casefold() for name in names.values()}
+    kept["canary"] = [name for name in rollout.get("canary", ()) if name.casefold() in known]
+    kept["first"] = [host_id for host_id in rollout.get("first", ()) if host_id in names]
+    kept["groups"] = _pairs([[id_ for id_ in group if id_ in names] for group in rollout.get("groups", ())])
+    if isinstance(rollout.get("spread"), list):
+        groups = [[name for name in group if name.casefold() in known] for group in rollout["spread"]]
+        kept["spread"] = _pairs(groups)
+    kept = {name: value for name, value in kept.items() if value != []}
+    if not any(kept.get(name) for name in ("batch", "canary", "spread")):
+        kept = {name: value for name, value in kept.items() if name not in _OF_BATCHES}
+    return kept or None
+
+
+def _pairs(groups: Sequence[list[Any]]) -> list[list[Any]]:
+    return [group for group in groups if len(group) > 1]
 
 
 def _gone(host: str) -> Mapping[str, str]:

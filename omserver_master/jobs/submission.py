@@ -33,7 +33,7 @@ from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
 
 from . import freezing
-from .rerun import Again, Rerun, changed_module, choose_again, may_have_run
+from .rerun import Again, Rerun, changed_module, choose_again, may_have_run, narrowed
 from .selection import Named, choose
 
 #: Seconds that a job may wait for its first dispatch, unless the caller says otherwise.
@@ -154,8 +154,13 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
         twice = again.unknown if module.repeat == "once" and not wish.dry_run else ()
         confirm = len(rows) if twice else confirm
         warnings = [*_warnings_again(again, module, twice), *warnings]
+    wanted = wish.rollout
+    if again is not None and wanted is None:
+        wanted = freezing.shown(
+            narrowed(again.first["rollout"], {row["id"]: row["name"] for row in rows}) or {}
+        )
     rollout = freezing.freeze(
-        wish.rollout, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
+        wanted, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
     )
     return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun, rollout)
 

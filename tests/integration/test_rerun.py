@@ -18,6 +18,7 @@ from sqlalchemy import update
 from omserver_client import Client
 from omserver_client.errors import BadRequest, ConfirmationNeeded, Forbidden, NotFound, UnknownHost
 from omserver_master.jobs import again
+from omserver_master.jobs.rerun import narrowed
 from omserver_master.store import hosts, users
 from omserver_master.store.engine import begin
 from omserver_master.store.schema import host_results, jobs
@@ -180,6 +181,36 @@ def test_hosts_are_named_for_a_rerun_and_must_have_been_in_the_first_job(admin: 
         admin.rerun(first, on="all", hosts=["well-1"])
     with pytest.raises(BadRequest, match="not both"):
         admin.rerun(first)
+
+
+def test_a_rerun_goes_over_its_hosts_as_the_first_did(place: Place, admin: Client) -> None:
+    rollout = {"batch": "1", "canary": ["well-2"], "spread": [["well-1", "well-2"]], "ask": False}
+    first = run(admin, ["well-1", "well-2", "bad-1"], rollout=rollout)["id"]
+    plans = [admin.preview_rerun(first, hosts=names)["rollout"] for names in (["well-1"], ["well-2"])]
+    assert plans == [{"batch": "1", "ask": False}, {"batch": "1", "canary": ["well-2"], "ask": False}]
+    assert admin.preview_rerun(first, on="all")["rollout"] == rollout
+    later = wait_for_end(admin, admin.rerun(first, on="failed")["job"]["id"])
+    assert later["rollout"] == {"batch": "1", "ask": False}
+
+
+def test_a_rollout_for_some_hosts_says_nothing_of_others() -> None:
+    names = {1: "a", 2: "b"}
+    frozen = {
+        "canary": ["C"],
+        "first": [3],
+        "spread": [["a", "c"]],
+        "groups": [[1, 3]],
+        "wait": 5,
+        "ask": True,
+    }
+    assert narrowed(frozen, names) is None
+    assert narrowed(frozen | {"batch": "2"}, names) == {"batch": "2", "wait": 5, "ask": True}
+    assert narrowed({"spread": "app", "groups": [[1, 2, 3], [3, 4]]}, names) == {
+        "spread": "app",
+        "groups": [[1, 2]],
+    }
+    assert narrowed({"verify": "tcp:22"}, names) == {"verify": "tcp:22"}
+    assert narrowed(None, names) is None
 
 
 def test_nothing_to_do_again_and_work_under_way_are_said(place: Place, admin: Client) -> None:
