@@ -20,7 +20,8 @@ from .master import log_to_stderr
 def command(name: str | None, bell: int | None, parent: int | None) -> None:
     """Run jobs from the queue until SIGTERM or Ctrl-C. `omserver master` starts its own workers."""
     from ..jobs.bell import Bell
-    from ..jobs.worker import MOST_JOBS, Worker
+    from ..jobs.claiming import MOST_JOBS
+    from ..jobs.worker import Worker
     from ..registry.pool import ChildPool
     from ..store.engine import make_engine
 

@@ -48,6 +48,7 @@ _SAME: Final = (
     "dry_run",
     "engines",
     "timeout",
+    "locks",
     "lock_mode",
 )
 

@@ -22,14 +22,15 @@ from omserver_master.registry.pool import ChildPool
 from omserver_master.settings import Settings
 from omserver_master.store import engine as store
 from omserver_master.store import leases, workers
+from omserver_master.store.limits import Limits
 from omserver_master.store.sitekey import SiteKey, read_site_key
 
-from . import again, settling
+from . import again, claiming, settling
 from .bell import ANY, Bell
 from .claimed import ClaimedJob
+from .claiming import MOST_JOBS
 from .recorder import LEASE
 from .roads import SiteRoads
-from .states import OPEN_JOB
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,6 @@ HEARTBEAT = 10.0
 SWEEP = 5.0
 #: Seconds between two looks at the queue when no bell rings.
 IDLE_LOOK = 0.5
-#: Jobs that one worker runs at once.
-MOST_JOBS = 8
 #: Seconds that running jobs get to write their end when the worker is stopped.
 STOP_LIMIT = 5.0
 
@@ -66,6 +65,7 @@ class Worker:
         self._engine = engine
         self._pool = pool
         self._bell = bell
+        self._most = Limits(settings.max_jobs_per_person, settings.max_jobs)
         # The master may have died while we were starting: then our parent is somebody else by now.
         self._parent = parent or os.getppid()
         self._stop_asked = False
@@ -122,7 +122,7 @@ class Worker:
 
     def _claim(self, conn: Connection) -> RowMapping | None:
         """The oldest job that nobody has: new, given back, or left by a worker that is gone."""
-        row = leases.claim_job(conn, self.name, LEASE, OPEN_JOB)
+        row = claiming.claim(conn, self.name, LEASE, self._most)
         if row is not None:
             reach("claim.before_commit")
         return row

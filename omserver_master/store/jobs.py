@@ -15,13 +15,14 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
 
 from ..jobs.states import FINAL_JOB
-from . import clock
-from .leases import fence
+from . import clock, locks
+from .leases import fence, fenced
 from .schema import client_keys, host_results, jobs, server_list, users
 
 #: The ids of the hosts that somebody may see; None: all of them.
@@ -38,7 +39,7 @@ _CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked, jobs.c.pause_asked, jobs
 
 
 def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> int:
-    """Add a queued job and a pending result for each of *hosts*; both are columns by name.
+    """Add a queued job with its locks and a pending result for each of *hosts*; both are columns by name.
 
     ``created``, ``state`` and ``host_count`` are filled in; *hosts* need ``host_id``, ``host`` and ``ip``.
 
@@ -46,12 +47,16 @@ def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping
         IntegrityError: the message id or the idempotency key was used before; look with
             `find_by_message` and `find_by_idempotency`, in a new transaction.
     """
+    wanted = locks.names_for(job.get("locks") or (), [host["host_id"] for host in hosts])
+    mode = job.get("lock_mode", "queue") if wanted else ""
     filled = {"created": clock.now(conn), "state": "queued", "host_count": len(hosts), **job}
+    filled["lock_mode"] = mode
     key = conn.execute(insert(jobs).values(filled)).inserted_primary_key
     assert key is not None
     job_id: int = key[0]
     for part in parts(hosts):
         conn.execute(insert(host_results), [{"job_id": job_id, **host} for host in part])
+    locks.want(conn, job_id, wanted)
     return job_id
 
 
@@ -172,17 +177,24 @@ def set_reason(conn: Connection, job_id: int, attempt: int, reason: str) -> None
 
 
 def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:
-    """End the job, for good.
+    """End the job, for good, and release its locks.
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
     """
-    fence(conn, job_id, attempt, state=state, reason=reason, finished=clock.now(conn), lease_until=None)
+    now = clock.now(conn)
+    ended = fenced(conn, job_id, attempt, state=state, reason=reason, finished=now, lease_until=None)
+    if ended.lock_mode:
+        locks.release(conn, job_id)
 
 
 def overdue_jobs(conn: Connection) -> list[RowMapping]:
-    """Queued jobs that no worker has taken and whose time to start is over, oldest first."""
-    waiting = jobs.c.state == "queued", jobs.c.worker.is_(None), jobs.c.start_before < clock.now(conn)
+    """Queued jobs that no worker has taken and that will not be run, oldest first.
+
+    Their time to start is over, or they are to be cancelled.
+    """
+    over = or_(jobs.c.start_before < clock.now(conn), jobs.c.cancel_asked)
+    waiting = jobs.c.state == "queued", jobs.c.worker.is_(None), over
     return list(conn.execute(_jobs().where(*waiting).order_by(jobs.c.id)).mappings())
 
 

@@ -7,36 +7,30 @@ that slept through its lease finds that the number has moved on and writes nothi
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, case, or_, select, update
 
 from ..errors import LeaseLost
 from . import clock
 from .schema import jobs
 
 
-def claim_job(
-    conn: Connection, worker: str, lease_seconds: float, states: Collection[str] = ("queued",)
+def next_job(
+    conn: Connection, states: Collection[str], *conditions: ColumnElement[bool]
 ) -> RowMapping | None:
-    """Give the oldest job that is in one of *states* and has no live lease to *worker*, or None.
-
-    The row is as it stands after the claim.
-    """
-    now = clock.now(conn)
-    free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
-    oldest = (
-        select(jobs.c.id)
-        .where(jobs.c.state.in_(states), free)
-        .order_by(jobs.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    job_id = conn.execute(oldest).scalar()
-    return None if job_id is None else claim_this(conn, job_id, worker, lease_seconds)
+    """The oldest job in one of *states* that has no live lease and meets *conditions*, locked; or None."""
+    columns = jobs.c.id, jobs.c.state, jobs.c.user_id, jobs.c.cancel_asked, jobs.c.lock_mode
+    free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < clock.now(conn))
+    oldest = select(*columns).where(jobs.c.state.in_(states), free, *conditions).order_by(jobs.c.id).limit(1)
+    return conn.execute(oldest.with_for_update(skip_locked=True)).mappings().first()
 
 
 def claim_this(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> RowMapping | None:
-    """Give the job *job_id* to *worker*, unless it is finished or under a live lease (then None)."""
+    """Give the job *job_id* to *worker*, unless it is finished or under a live lease (then None).
+
+    A queued one is running from then on. The row is as it stands after the claim.
+    """
     now = clock.now(conn)
     claimed = conn.execute(
         update(jobs)
@@ -45,7 +39,12 @@ def claim_this(conn: Connection, job_id: int, worker: str, lease_seconds: float)
             jobs.c.finished.is_(None),
             or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now),
         )
-        .values(worker=worker, attempt=jobs.c.attempt + 1, lease_until=now + lease_seconds)
+        .values(
+            worker=worker,
+            attempt=jobs.c.attempt + 1,
+            lease_until=now + lease_seconds,
+            state=case((jobs.c.state == "queued", "running"), else_=jobs.c.state),
+        )
     )
     return _row(conn, job_id) if claimed.rowcount else None
 
@@ -97,14 +96,25 @@ def fence(
     Raises:
         LeaseLost: *attempt* is not the job's latest claim, or the job is finished.
     """
+    number: int = fenced(conn, job_id, attempt, even_finished=even_finished, **changes).event
+    return number
+
+
+def fenced(
+    conn: Connection, job_id: int, attempt: int, *, even_finished: bool = False, **changes: object
+) -> Row[Any, Any]:
+    """As `fence`; return the job's next ``event`` number, and its ``lock_mode``.
+
+    Raises:
+        LeaseLost: as `fence`.
+    """
     held = [jobs.c.id == job_id, jobs.c.attempt == attempt]
     if not even_finished:
         held.append(jobs.c.finished.is_(None))
     changed = conn.execute(update(jobs).where(*held).values(event=jobs.c.event + 1, **changes))
     if not changed.rowcount:
         raise LeaseLost
-    number: int = conn.execute(select(jobs.c.event).where(jobs.c.id == job_id)).scalar_one()
-    return number
+    return conn.execute(select(jobs.c.event, jobs.c.lock_mode).where(jobs.c.id == job_id)).one()
 
 
 def _row(conn: Connection, job_id: int) -> RowMapping:

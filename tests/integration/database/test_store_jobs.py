@@ -13,8 +13,10 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
 from omserver_master.errors import LeaseLost, SiteKeyError
+from omserver_master.jobs import claiming
 from omserver_master.store import clock, jobs, leases, outputs, results, schema
 from omserver_master.store.engine import begin, read, transact
+from omserver_master.store.limits import Limits
 from omserver_master.store.results import HostResult
 from omserver_master.store.sitekey import SiteKey
 
@@ -43,7 +45,7 @@ class Desk:
             return jobs.insert_job(conn, {**job, **changes}, rows)
 
     def claim(self, worker: str = "w1", seconds: float = 30) -> Any:
-        return transact(self.engine, lambda conn: leases.claim_job(conn, worker, seconds))
+        return transact(self.engine, lambda conn: claiming.claim(conn, worker, seconds, Limits()))
 
     def running(self) -> int:
         job_id = self.submit()

@@ -1,0 +1,90 @@
+"""Which job a worker takes next: the oldest whose locks are free and whose person may run one more."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, or_
+
+from omserver_master.store import leases, limits, locks, results
+from omserver_master.store.limits import Limits
+from omserver_master.store.results import HostResult
+from omserver_master.store.schema import jobs
+
+from . import settling
+from .states import OPEN_JOB
+
+#: Jobs that one worker runs at once.
+MOST_JOBS = 8
+
+#: What is not in the queue was claimed before: it holds its locks, and runs already.
+_TAKEN_UP = jobs.c.state != "queued"
+#: A job that wants no lock is known by its own row; one that does not wait for a lock is ended instead.
+_LOCKS_FREE = or_(jobs.c.lock_mode != "queue", ~locks.must_wait())
+
+
+def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> RowMapping | None:
+    """Give *worker* the next job with all the locks that it wants, or None; end what does not wait for them.
+
+    The row is as it stands after the claim.
+    """
+    if most.in_all:
+        limits.hold_all(conn)
+    passed: list[int] = []
+    while True:
+        row = leases.next_job(conn, OPEN_JOB, _may_begin(conn, most), *_without(passed))
+        if row is None:
+            return None
+        if row["state"] == "queued" and not row["cancel_asked"] and _must_wait(conn, row, most):
+            passed.append(row["id"])
+            continue
+        claimed = leases.claim_this(conn, row["id"], worker, lease_seconds)
+        if claimed is None or row["state"] != "queued" or _begins(conn, claimed):
+            return claimed
+
+
+def _may_begin(conn: Connection, most: Limits) -> ColumnElement[bool]:
+    """The condition for jobs of the queue; what is to be cancelled there waits for nothing."""
+    if most.in_all and limits.running(conn) >= most.in_all:
+        return or_(_TAKEN_UP, jobs.c.cancel_asked)
+    fits = _LOCKS_FREE
+    if most.per_person and (busy := limits.people_with(conn, most.per_person)):
+        fits &= jobs.c.user_id.not_in(busy)
+    return or_(_TAKEN_UP, jobs.c.cancel_asked, fits)
+
+
+def _without(passed: list[int]) -> list[ColumnElement[bool]]:
+    return [jobs.c.id.not_in(passed)] if passed else []
+
+
+def _must_wait(conn: Connection, row: RowMapping, most: Limits) -> bool:
+    """Whether somebody was faster since we looked; if not, the job has its locks now."""
+    if most.per_person:
+        limits.hold_person(conn, row["user_id"])
+        if limits.running_of(conn, row["user_id"]) >= most.per_person:
+            return True
+    return row["lock_mode"] == "queue" and locks.take(conn, row["id"]) is not None
+
+
+def _begins(conn: Connection, job: RowMapping) -> bool:
+    """Whether a job that was just claimed from the queue is to be run; if not, it has been ended."""
+    if job["cancel_asked"]:
+        settling.settle_unsent(conn, job, settling.CANCELLED)
+        return False
+    if job["lock_mode"] == "refuse" and (taken := locks.take(conn, job["id"])):
+        settling.settle_unsent(conn, job, taken.sentence)
+        return False
+    return job["lock_mode"] != "skip" or _skip_locked(conn, job)
+
+
+def _skip_locked(conn: Connection, job: RowMapping) -> bool:
+    """Skip the hosts that other jobs have locked; whether any host is left."""
+    taken = locks.take_free(conn, job["id"])
+    if isinstance(taken, locks.Taken):
+        settling.settle_unsent(conn, job, taken.sentence)
+        return False
+    ends = [HostResult(id_, "skipped", f"Host is locked by job {it.job_id}.") for id_, it in taken.items()]
+    if ends:
+        results.store_results(conn, job["id"], job["attempt"], ends)
+    if len(ends) < job["host_count"]:
+        return True
+    settling.settle_unsent(conn, job, "")
+    return False

@@ -1,0 +1,241 @@
+"""Locks and limits: all of a job's locks at once or none, released with its end, one holder at a time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from people import add_person, furnish
+from sqlalchemy import Connection, Engine, select, update
+
+from omserver_master.jobs import claiming, settling
+from omserver_master.store import clock, jobs, leases, locks, results, schema
+from omserver_master.store.engine import begin, read, transact
+from omserver_master.store.limits import Limits
+
+_MESSAGES = itertools.count()
+NO_LIMITS = Limits()
+
+
+class Queue:
+    """A site with two people and five hosts; submits, claims and ends jobs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        with begin(engine) as conn:
+            self.hosts = list(furnish(conn).hosts.values())
+            self.people = {name: add_person(conn, name, "operator") for name in ("alice", "bob")}
+
+    def submit(self, *names: str, **options: Any) -> int:
+        with begin(self.engine) as conn:
+            return self.insert(conn, *names, **options)
+
+    def insert(
+        self,
+        conn: Connection,
+        *names: str,
+        mode: str = "queue",
+        hosts: Sequence[int] = (),
+        user: str = "alice",
+    ) -> int:
+        job = {
+            "module": "1001", "module_sha256": "a" * 64, "params": {}, "user_id": self.people[user],
+            "user": user, "key_kid": "k" * 16, "message_id": f"l{next(_MESSAGES)}", "request_hash": "b" * 64,
+            "repeat": "once", "timeout": 60, "start_before": 2e9, "locks": list(names), "lock_mode": mode,
+        }  # fmt: skip
+        chosen = hosts or self.hosts[:1]
+        rows = [{"host_id": id_, "host": f"host-{id_}", "ip": "192.0.2.1"} for id_ in chosen]
+        return jobs.insert_job(conn, job, rows)
+
+    def claim(self, worker: str = "w1", most: Limits = NO_LIMITS) -> int | None:
+        row = transact(self.engine, lambda conn: claiming.claim(conn, worker, 30, most))
+        return None if row is None else row["id"]
+
+    def end(self, job_id: int) -> None:
+        job = self.job(job_id)
+        with begin(self.engine) as conn:
+            jobs.finish_job(conn, job_id, job["attempt"], "failed")
+
+    def job(self, job_id: int) -> Any:
+        with read(self.engine) as conn:
+            return jobs.job_row(conn, job_id)
+
+    def rows(self, job_id: int) -> list[tuple[str, str]]:
+        with read(self.engine) as conn:
+            return [(row["state"], row["reason"]) for row in results.results(conn, job_id)]
+
+    def locks(self) -> set[tuple[int, str, bool]]:
+        columns = schema.job_locks.c.job_id, schema.job_locks.c.name, schema.job_locks.c.held_since
+        with read(self.engine) as conn:
+            return {(id_, name, since is not None) for id_, name, since in conn.execute(select(*columns))}
+
+
+@pytest.fixture
+def queue(engine: Engine) -> Queue:
+    return Queue(engine)
+
+
+def test_a_lock_goes_from_job_to_job_and_younger_jobs_do_not_wait_for_it(queue: Queue) -> None:
+    first, second, other = queue.submit("deploy"), queue.submit("deploy"), queue.submit()
+    assert (queue.claim(), queue.claim(), queue.claim()) == (first, other, None)
+    assert queue.locks() == {(first, "deploy", True), (second, "deploy", False)}
+    queue.end(first)
+    assert queue.locks() == {(second, "deploy", False)}
+    assert queue.claim() == second
+    queue.end(second)
+    assert queue.locks() == set()
+
+
+def test_a_job_gets_all_its_locks_or_none_and_nobody_overtakes_it(queue: Queue) -> None:
+    first, both, late = queue.submit("a"), queue.submit("a", "b"), queue.submit("b")
+    assert (queue.claim(), queue.claim()) == (first, None)
+    assert queue.locks() == {(first, "a", True), (both, "a", False), (both, "b", False), (late, "b", False)}
+    queue.end(first)
+    assert (queue.claim(), queue.claim()) == (both, None)
+    queue.end(both)
+    assert queue.claim() == late
+
+
+def test_a_job_whose_worker_died_keeps_its_locks_and_is_taken_over(queue: Queue) -> None:
+    first, second = queue.submit("deploy"), queue.submit("deploy")
+    queue.claim()
+    with begin(queue.engine) as conn:
+        assert leases.give_up_leases(conn, "w1") == 1
+    assert queue.claim("w2") == first
+    assert queue.job(first)["attempt"] == 2
+    assert queue.claim("w2") is None
+    queue.end(first)
+    assert queue.claim("w2") == second
+
+
+def test_a_lock_on_each_host_lets_jobs_on_other_hosts_run(queue: Queue) -> None:
+    one, two, three = queue.hosts[:3]
+    first = queue.submit("host", hosts=[one, two])
+    second, third = queue.submit("host", hosts=[two]), queue.submit("host", hosts=[three])
+    assert (queue.claim(), queue.claim(), queue.claim()) == (first, third, None)
+    queue.end(first)
+    assert queue.claim() == second
+
+
+def test_skip_leaves_out_the_hosts_that_are_locked(queue: Queue) -> None:
+    one, two, three = queue.hosts[:3]
+    first = queue.submit("host", hosts=[one, two])
+    second = queue.submit("host", hosts=[two, three], mode="skip")
+    assert (queue.claim(), queue.claim()) == (first, second)
+    locked = ("skipped", f"Host is locked by job {first}.")
+    assert sorted(queue.rows(second)) == sorted([locked, ("pending", "")])
+    assert (second, f"host:{two}", True) not in queue.locks()
+    third = queue.submit("host", hosts=[one, two, three], mode="skip")
+    assert queue.claim() is None
+    assert (queue.job(third)["state"], queue.locks() & {(third, f"host:{one}", False)}) == (
+        "succeeded",
+        set(),
+    )
+
+
+@pytest.mark.parametrize("mode", ["skip", "refuse"])
+def test_who_does_not_wait_for_a_name_ends_with_the_reason(queue: Queue, mode: str) -> None:
+    first = queue.submit("deploy")
+    queue.claim()
+    second, other = queue.submit("deploy", "else", mode=mode), queue.submit()
+    assert queue.claim() == other
+    reason = f"Lock deploy is held by job {first}."
+    assert (queue.job(second)["state"], queue.job(second)["reason"]) == ("failed", reason)
+    assert queue.rows(second) == [("not_started", reason)]
+    assert queue.locks() == {(first, "deploy", True)}
+
+
+def test_a_job_that_waits_for_a_lock_is_cancelled_by_whoever_looks_next(queue: Queue) -> None:
+    queue.submit("deploy")
+    queue.claim()
+    claimed, swept = queue.submit("deploy"), queue.submit("deploy")
+    for job_id, look in ((claimed, queue.claim), (swept, lambda: settling.settle_all(queue.engine, "w1"))):
+        with begin(queue.engine) as conn:
+            jobs.ask_cancel(conn, job_id)
+        look()
+        assert queue.job(job_id)["state"] == "cancelled"
+        assert queue.rows(job_id) == [("not_started", settling.CANCELLED)]
+    assert len(queue.locks()) == 1
+
+
+def test_a_job_that_waited_too_long_says_for_what(queue: Queue) -> None:
+    first, second = queue.submit("deploy"), queue.submit("deploy")
+    queue.claim()
+    with begin(queue.engine) as conn:
+        late = update(schema.jobs).where(schema.jobs.c.id == second)
+        conn.execute(late.values(start_before=clock.now(conn) - 1))
+    assert settling.settle_all(queue.engine, "w1") == 1
+    reason = f"Its time to start was over. Lock deploy is held by job {first}."
+    assert (queue.job(second)["state"], queue.job(second)["reason"]) == ("expired", reason)
+    assert queue.rows(second) == [("not_started", reason)]
+    assert queue.locks() == {(first, "deploy", True)}
+
+
+def test_many_claimers_never_give_a_name_twice(queue: Queue) -> None:
+    submitted = {queue.submit(*names) for names in [("a",), ("b",), ("a", "b"), ("b", "c"), ("c", "a")] * 4}
+    held: set[str] = set()
+    guard, twice, done = threading.Lock(), [], []
+
+    def work(worker: str) -> None:
+        while len(done) < len(submitted):
+            job_id = queue.claim(worker)
+            if job_id is None:
+                continue
+            names = set(queue.job(job_id)["locks"])
+            with guard:
+                twice.extend(held & names)
+                held.update(names)
+            with guard:
+                held.difference_update(names)
+            queue.end(job_id)
+            done.append(job_id)
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(work, f"w{number}") for number in range(4)]:
+            future.result(60)
+    assert not twice
+    assert sorted(done) == sorted(submitted)
+
+
+def test_a_claim_sees_a_lock_that_was_given_away_while_it_waited(queue: Queue) -> None:
+    """A job that came in between, and does not wait in line, is seen by the claim that began before it."""
+    first = queue.submit("deploy")
+    with ThreadPoolExecutor(1) as pool:
+        with begin(queue.engine) as conn:
+            locks._hold(conn, first)
+            claim = pool.submit(queue.claim)
+            with pytest.raises(TimeoutError):
+                claim.result(0.5)
+            faster = queue.insert(conn, "deploy", mode="skip")
+            assert locks.take_free(conn, faster) == {}
+        assert claim.result(10) == faster
+    assert [name for name, held in ((n, h) for _, n, h in queue.locks()) if held] == ["deploy"]
+    assert queue.claim() is None
+
+
+def test_limits_hold_for_a_person_and_in_all(queue: Queue) -> None:
+    mine = [queue.submit() for _ in range(3)]
+    other, last = queue.submit(user="bob"), queue.submit(user="bob")
+    two_each = Limits(per_person=2)
+    assert [queue.claim(most=two_each) for _ in range(3)] == [mine[0], mine[1], other]
+    assert queue.claim(most=Limits(in_all=3)) is None
+    assert queue.claim(most=Limits(per_person=2, in_all=4)) == last
+    assert queue.claim(most=two_each) is None
+    with begin(queue.engine) as conn:
+        leases.give_up_leases(conn, "w1")
+    assert queue.claim("w2", two_each) == mine[0]  # what was begun goes on
+    queue.end(mine[0])
+    assert [queue.claim("w3", two_each) for _ in range(2)] == [mine[1], mine[2]]
+
+
+@pytest.mark.parametrize("most", [Limits(per_person=3), Limits(in_all=3)])
+def test_limits_hold_when_many_claim_at_once(queue: Queue, most: Limits) -> None:
+    for _ in range(12):
+        queue.submit()
+    with ThreadPoolExecutor(4) as pool:
+        claims = [pool.submit(queue.claim, f"w{number}", most) for number in range(12)]
+        assert len([claim for claim in claims if claim.result(30) is not None]) == 3
