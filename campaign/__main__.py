@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
 
 
 def _storms(options: argparse.Namespace, progress: Progress) -> None:
-    seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
+    seed = options.seed if options.seed is not None else _seed(options, progress)
     left, number = options.minutes * 60.0, 0
     print(f"seed {seed}", flush=True)
     while left > 0:
@@ -80,6 +80,16 @@ def _storms(options: argparse.Namespace, progress: Progress) -> None:
         name = f"storm/{database}/{seed}/{number}"
         if not progress.has(name):
             _storm(options, progress, name, database, seed * 1000 + number, seconds)
+
+
+def _seed(options: argparse.Namespace, progress: Progress) -> int:
+    """The seed of a campaign that is not done yet, else a new one."""
+    seeds = [int(name.split("/")[2]) for name in progress.pieces if name.startswith("storm/")]
+    if seeds:
+        done = sum(float(progress.pieces[name]["seconds"]) for name in progress.good(f"/{seeds[-1]}/"))
+        if done < options.minutes * 60.0:
+            return seeds[-1]
+    return secrets.randbelow(1_000_000)
 
 
 def _storm(

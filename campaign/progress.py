@@ -27,6 +27,10 @@ class Progress:
         """Whether *name* is done, and was good."""
         return bool(self.pieces.get(name, {}).get("good"))
 
+    def good(self, part: str) -> list[str]:
+        """The names of good pieces with *part* in them."""
+        return [name for name, piece in self.pieces.items() if part in name and piece["good"]]
+
     def add(self, name: str, *, good: bool, verdict: Verdict, **more: Any) -> None:
         """Keep how *name* went."""
         self.pieces[name] = {

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from omserver_client.errors import OMServerError
 from omserver_master.failpoints import PLACES
@@ -64,7 +65,7 @@ class Scene:
         self.place, self.cell, self.acks = place, cell, Acks()
 
     def wish(
-        self, steps: int = 1, seconds: float = 0.2, hosts: tuple[str, ...] = HOSTS, **more: int
+        self, steps: int = 1, seconds: float = 0.2, hosts: tuple[str, ...] = HOSTS, **more: Any
     ) -> Asked:
         """Something to ask for."""
         token = f"tok-{secrets.token_hex(6)}"
@@ -223,6 +224,13 @@ def _cut(scene: Scene) -> None:
     scene.place.join()
 
 
+def _batches(scene: Scene) -> None:
+    """One host after the other."""
+    scene.place.arm(scene.cell.point, scene.cell.action)
+    scene.submit(scene.wish(rollout={"batch": "1"}))
+    scene.fired()
+
+
 def _overdue(scene: Scene) -> None:
     """All workers are busy until a job's time to start is over."""
     fillers = [scene.wish(seconds=4.0, hosts=(f"h-{n:02}",)) for n in range(1, 17)]
@@ -272,6 +280,7 @@ SCENARIOS: Mapping[str, Callable[[Scene], None]] = {
     "cancel while sending": _cancel_sending,
     "down": _down,
     "cut": _cut,
+    "batches": _batches,
     "overdue": _overdue,
     "killed at once": _killed_at_once,
 }
@@ -290,13 +299,12 @@ _SCENARIO_OF: Mapping[str, str] = {
     "start": "down",
     "reason": "down",
     "not_sent": "cut",
+    "rollout": "batches",
     "settle": "overdue",
 }
 #: Where a process also falls asleep instead of dying, and wakes when its work has gone to another.
 _SLEEPS = ("claim.after_commit", "intent.after_commit", "send.before", "answer.taken", "step.after_commit")
 _SLEEPS_TOO = ("results.after_commit", "takeover.asked", "finish.after_commit")
-#: Reached only by jobs that go over their hosts in batches.
-_ROLLOUT = "rollout"
 
 
 def cells() -> Iterator[Cell]:

@@ -1,0 +1,60 @@
+"""A slice of the campaign: a few crash points, a short storm, and three defects that must be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from campaign import controls, sweep
+from campaign.place import Place
+from campaign.storm import Storm
+from omserver_master.failpoints import PLACES
+
+PACE = 0.2
+CELLS = {cell.name: cell for cell in sweep.cells()}
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with Place("sqlite", pace=PACE) as place:
+        yield place
+
+
+def test_the_sweep_visits_every_failpoint_with_every_kind_of_work() -> None:
+    killed = {(cell.point, cell.repeat) for cell in CELLS.values() if cell.action == "kill"}
+    assert killed == {(point, repeat) for point in PLACES for repeat in ("read_only", "idempotent", "once")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain/submit.after_commit=kill/once",
+        "plain/intent.after_commit=kill/once",
+        "steps/step.after_commit=kill/once",
+        "plain/finish.before_commit=kill/idempotent",
+        "cancel/cancel.before_commit=kill/once",
+        "cancel while sending/send.before=sleep:0.7/once",
+    ],
+)
+def test_a_crash_breaks_no_promise(place: Place, name: str) -> None:
+    outcome = sweep.play(place, CELLS[name])
+    assert outcome.reached
+    assert outcome.verdict.violations == []
+
+
+def test_a_short_storm_breaks_no_promise(place: Place) -> None:
+    weather = Storm(place, seed=4, seconds=8.0, people=3).rage()
+    assert weather.verdict.violations == []
+    assert weather.verdict.figures["jobs acknowledged"] > 5
+    assert weather.faults.total() > 0
+
+
+def test_defects_are_noticed() -> None:
+    found = {
+        control.name: control.kinds for control in controls.run(["no intent", "no audit", "crossed answers"])
+    }
+    assert {name: bool(kinds) for name, kinds in found.items()} == dict.fromkeys(found, True)
+    assert "done twice" in found["no intent"]
+    assert "audit" in found["no audit"]
+    assert "wrong output" in found["crossed answers"]
