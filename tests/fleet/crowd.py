@@ -54,11 +54,13 @@ class Crowd:
         )
 
     def stop(self) -> None:
-        """Leave no process and no file behind."""
+        """Leave no process and no file behind; the master forgets them."""
         if self._keeper is not None:
             self._keeper.stdin.close()
             self._keeper.wait(15)
             self._keeper = None
+        for name in self.names:
+            (self._pki / "minions" / name).unlink(missing_ok=True)
 
     def _furnish(self, name: str) -> None:
         config = write_minion(

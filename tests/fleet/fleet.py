@@ -63,6 +63,7 @@ class SaltFleet:
         """Many more minions of the same master, forked from one process; started when first asked for.
 
         All are up when this returns. Their host names are their ids; all else they share with this machine.
+        They keep it busy even when there is nothing to do: see `end_crowd`.
         """
         if self._crowd is None:
             pki = self.folder / "salt" / "master" / "pki"
@@ -70,6 +71,12 @@ class SaltFleet:
             self._crowd.start()
         self.wait_for(self._crowd.names[:number], 110)
         return self._crowd.targets[:number]
+
+    def end_crowd(self) -> None:
+        """End the many; they are started anew when they are asked for again."""
+        if self._crowd is not None:
+            self._crowd.stop()
+            self._crowd = None
 
     def start(self) -> None:
         """Start everything; every minion has answered when this returns."""
@@ -95,9 +102,7 @@ class SaltFleet:
 
     def stop(self) -> None:
         """Leave no process, no network card and no file behind."""
-        if self._crowd is not None:
-            self._crowd.stop()
-            self._crowd = None
+        self.end_crowd()
         self.spaces.stop()
 
     def stop_minion(self, name: str) -> None:

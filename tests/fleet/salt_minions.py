@@ -41,7 +41,11 @@ def become(config: Path) -> None:
 def main() -> None:
     """Fork all, and wait until they end."""
     warnings.simplefilter("ignore")
-    import salt.minion  # noqa: F401 -- loaded once, for all
+    # Loaded once, for all: also what a minion would only load when it meets its master.
+    import salt.channel.client
+    import salt.master
+    import salt.minion
+    import salt.transport.tcp  # noqa: F401
 
     for name in sys.argv[2:]:
         if os.fork() == 0:

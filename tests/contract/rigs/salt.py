@@ -23,7 +23,9 @@ class SaltRig(Rig):
         self.hosts = self.fleet.targets()
 
     def stop(self) -> None:
-        """The fleet belongs to all tests, and stops with them."""
+        """The fleet belongs to all tests, and stops with them; its crowd was for these."""
+        if hasattr(self, "fleet"):
+            self.fleet.end_crowd()
 
     def many(self, number: int) -> Sequence[Target]:
         return self.fleet.crowd(number)
