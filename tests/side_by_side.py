@@ -31,7 +31,6 @@ TOGETHER = {
         "tests/integration/test_import_engines.py",
         "tests/integration/omctl/test_omctl_fleet.py",
     ),
-    "the demo": ("tests/acceptance/*.py",),
     "the databases": ("tests/integration/database/*.py",),
 }
 _KIND = re.compile(r"\[(salt-api|[a-z]+)")
