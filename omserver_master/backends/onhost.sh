@@ -32,20 +32,28 @@ keep() {
     exec 4<"$dir/$1.fifo"
     size=0 records=16
     while [ "$size" -le "$om_cap" ] && [ "$records" -ge 16 ]; do
-        dd bs=65536 count=16 <&4 >>"$dir/$1" 2>"$dir/$1.said" &
+        LC_ALL=C dd bs=65536 count=16 <&4 >>"$dir/$1" 2>"$dir/$1.said" &
         reader "$1"
-        full='' partly='' bytes=''
-        { IFS='+ ' read -r full partly rest; read -r rest; read -r bytes rest; } <"$dir/$1.said"
-        records=$((${full:-16} + ${partly:-16}))
-        case $bytes in
-            '' | *[!0-9]*) size=$(($(wc -c <"$dir/$1"))) ;;
-            *) size=$((size + bytes)) ;;
-        esac
+        said <"$dir/$1.said"
+        [ -z "$bytes" ] || size=$((size + bytes))
+        [ -n "$bytes" ] || [ ! -s "$dir/$1" ] || size=$(($(wc -c <"$dir/$1")))
     done
     echo "$size" >"$dir/$1.size"
     [ "$size" -gt "$om_cap" ] || return 0
     wc -c <&4 >"$dir/$1.rest" &
     reader "$1"
+}
+
+# said: of what dd said on standard input, set $records to how many it read, and $bytes, which not every dd tells.
+said() {
+    records=0 bytes=''
+    while IFS='+ ' read -r first second words; do
+        case $first:$second:$words in
+            *[!0-9]*:*:*) ;;
+            *:bytes:*) bytes=$first ;;
+            *:"records in") records=$((first + second)) ;;
+        esac
+    done
 }
 
 # reader NAME: wait for who reads fifo NAME now, and let others know who that is.

@@ -8,10 +8,7 @@
 exec 2>/dev/null
 PATH=$PATH:/usr/local/bin:/usr/bin:/bin
 jid=$1 key=$2
-line=$(/bin/sh -c "$3" "omserver-$jid")
-case $line in
-    *[!\ -~]*) line=$(printf '%s' "$line" | LC_ALL=C tr -c '\n -~' '?') ;;
-esac
+line=$(/bin/sh -c "$3" "omserver-$jid" | LC_ALL=C tr -c '\n -~' '?')
 printf '%s\n' "$line"
 
 message() {
