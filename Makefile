@@ -2,7 +2,7 @@
 # Paths are relative and tools are called as modules: any folder will do, deep or with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test check install frontend lock clean
+.PHONY: help demo bench campaign test check install frontend lock clean
 
 PY := .venv/bin/python
 
@@ -15,6 +15,10 @@ demo: install frontend ## a whole OMServer with three real Salt minions (ONCE=1,
 bench: ## measure one row of docs/performance.md side by side (ROW=P1 ... P8)
 	@requirements/install test
 	@$(PY) -m bench $(or $(ROW),P4)
+
+campaign: ## kill a real OMServer at random for MINUTES=10; goes on where it stopped (STATE=campaign.json)
+	@requirements/install test
+	@$(PY) -m campaign --minutes $(or $(MINUTES),10) --state $(or $(STATE),campaign.json) $(CAMPAIGN)
 
 test: ## everything the tests need, then all tests
 	@requirements/install test

@@ -197,12 +197,12 @@ DEFECTS: Mapping[str, Defect] = {
         ("killed at once/submit.before_answer=none/once",),
     ),
     "no intent": Defect(
-        "nothing is written down before work is sent", _no_intent, ("plain/answer.heard=kill/once",)
+        "nothing is written down before work is sent", _no_intent, ("steps/answer.heard=kill/once",)
     ),
     "repeat after takeover": Defect(
         "what a dead worker had sent is sent again, `once` work too",
         _repeat_after_takeover,
-        ("plain/answer.heard=kill/once",),
+        ("steps/answer.heard=kill/once",),
     ),
     "no fence": Defect(
         "a worker that slept through its claim goes on writing and sending",
@@ -217,13 +217,13 @@ DEFECTS: Mapping[str, Defect] = {
     "deaf after takeover": Defect(
         "the engine is not asked what became of a dead worker's work",
         _deaf_after_takeover,
-        ("plain/answer.heard=kill/once",),
+        ("steps/answer.heard=kill/once",),
     ),
     "invented ok": Defect(
         "what a dead worker had sent is taken for done", _invented_ok, ("plain/send.before=kill/once",)
     ),
     "renew others": Defect(
-        "a worker keeps the claims of dead workers alive", _renew_others, ("plain/answer.heard=kill/once",)
+        "a worker keeps the claims of dead workers alive", _renew_others, ("steps/answer.heard=kill/once",)
     ),
     "ignored cancel": Defect(
         "a cancel is acknowledged and not heeded", _ignore_cancel, ("cancel/cancel.after_commit=kill/once",)
@@ -233,7 +233,7 @@ DEFECTS: Mapping[str, Defect] = {
     ),
     "no audit": Defect("actions leave no audit row", _no_audit, ("plain/claim.after_commit=kill/once",)),
     "no reaper": Defect(
-        "jobs of dead workers are never taken up", _no_reaper, ("plain/answer.heard=kill/once",)
+        "jobs of dead workers are never taken up", _no_reaper, ("steps/answer.heard=kill/once",)
     ),
     "crossed answers": Defect(
         "a host's answer is booked for another host",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from campaign import controls, sweep
+from campaign.defects import DEFECTS
 from campaign.place import Place
 from campaign.storm import Storm
 from omserver_master.failpoints import PLACES
@@ -19,6 +20,10 @@ CELLS = {cell.name: cell for cell in sweep.cells()}
 def place() -> Iterator[Place]:
     with Place("sqlite", pace=PACE) as place:
         yield place
+
+
+def test_every_defect_is_looked_for_where_the_sweep_goes() -> None:
+    assert {cell for defect in DEFECTS.values() for cell in defect.cells} <= set(CELLS)
 
 
 def test_the_sweep_visits_every_failpoint_with_every_kind_of_work() -> None:
