@@ -103,8 +103,9 @@ class ExecRig(Rig):
 
     def _lead_to(self, name: str) -> None:
         self.spaces.wire(name, self._addresses[name])
-        # What a host that comes up runs last of all; then everything is in its place.
+        # What a host that comes up runs last of all; then everything is in its place. Before it has its name
+        # it sees the processes of this machine.
         wait_until(lambda: children(self.spaces.pids[name]))
-        look = ["pgrep", "-x", "-f", "sleep infinity"]  # fails as long as there is no /proc
+        look = ["sh", "-c", '[ "$(hostname)" = "$0" ] && pgrep -x -f "sleep infinity"', name]
         wait_until(lambda: self.spaces.exec(name, look).returncode == 0)
         (self._ways / name).symlink_to(f"/proc/{self.spaces.inside(name)}/ns")
