@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
+import threading
 import time
 from typing import Any
 
@@ -13,6 +15,8 @@ from sqlalchemy import Connection, Engine, event
 WRITES = "omserver_writes"
 #: How many steps of SQLite's machine pass between two looks at the clock.
 _STEPS = 50_000
+#: Seconds between two tries to get the write lock. SQLite's own waits grow to 0.1 s: who waits long starves.
+_TRY_AGAIN = 0.001
 
 
 def make_private(path: str) -> None:
@@ -29,8 +33,10 @@ def make_private(path: str) -> None:
 def prepare(engine: Engine, *, lock_timeout: float, statement_timeout: float) -> None:
     """Make every connection of *engine* durable, bounded in time (seconds), with transactions begun by us.
 
-    A transaction that will write takes its lock at the start: one that read first could not get it later.
+    A transaction that will write takes its lock at the start: one that read first could not get it later. Of
+    one process only one at a time tries to.
     """
+    gate = _Gate(lock_timeout)
 
     @event.listens_for(engine, "connect")
     def connected(raw: sqlite3.Connection, record: Any) -> None:
@@ -47,12 +53,62 @@ def prepare(engine: Engine, *, lock_timeout: float, statement_timeout: float) ->
 
     @event.listens_for(engine, "begin")
     def begun(conn: Connection) -> None:
-        writes = conn.get_execution_options().get(WRITES)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if not conn.get_execution_options().get(WRITES):
+            conn.exec_driver_sql("BEGIN")
+            return
+        end = time.monotonic() + lock_timeout
+        gate.enter(conn.connection.info)
+        _take_lock(conn, end, lock_timeout)
+
+    @event.listens_for(engine, "commit")
+    @event.listens_for(engine, "rollback")
+    def ended(conn: Connection) -> None:
+        if not conn.invalidated:
+            gate.leave(conn.connection.info)
+
+    @event.listens_for(engine, "checkin")
+    @event.listens_for(engine, "invalidate")
+    @event.listens_for(engine, "soft_invalidate")
+    def given_back(raw: object, record: Any, *_: object) -> None:
+        gate.leave(record.info)
 
     @event.listens_for(engine, "before_cursor_execute")
     def executing(conn: Connection, *_: Any) -> None:
         conn.connection.info["deadline"].start()
+
+
+def _take_lock(conn: Connection, end: float, lock_timeout: float) -> None:
+    """Begin to write, waiting for other processes until *end*."""
+    raw: Any = conn.connection.dbapi_connection
+    raw.execute("PRAGMA busy_timeout = 0").close()
+    try:
+        while time.monotonic() < end:
+            try:
+                raw.execute("BEGIN IMMEDIATE").close()
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    break
+            time.sleep(_TRY_AGAIN * random.uniform(0.5, 2))  # noqa: S311 -- spreads tries, guards nothing
+        conn.exec_driver_sql("BEGIN IMMEDIATE")  # the last try says what is wrong
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}").close()
+
+
+class _Gate:
+    """Lets one thread of this process through at a time, and any after some *seconds*."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+
+    def enter(self, info: Any) -> None:
+        self.leave(info)
+        info["through"] = self._lock.acquire(timeout=self._seconds)
+
+    def leave(self, info: Any) -> None:
+        if info.pop("through", False):
+            self._lock.release()
 
 
 class _Deadline:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import Unavailable
 from omserver_master.store import clock, engine
-from omserver_master.store.engine import begin, make_engine, read, transact
+from omserver_master.store.engine import LOCK_TIMEOUT, begin, make_engine, read, transact
 from omserver_master.store.schema import module_list, workers
 
 
@@ -236,3 +236,26 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "own.db").write_bytes(os.urandom(8192))
     with pytest.raises(Unavailable), read(make_engine(f"sqlite:///{tmp_path}/own.db")):
         pass
+
+
+def test_who_writes_in_one_process_waits_in_line_and_always_makes_way(file_engine: Engine) -> None:
+    waited: list[float] = []
+
+    def write(fails: bool = False, breaks: bool = False) -> None:
+        began = time.monotonic()
+        with begin(file_engine) as conn:
+            waited.append(time.monotonic() - began)
+            _add(conn, f"writer {len(waited)} {began}")
+            if breaks:
+                conn.invalidate()
+            if fails:
+                raise ZeroDivisionError
+
+    for breaks in (False, True, False, True):
+        with pytest.raises(ZeroDivisionError):
+            write(fails=True, breaks=breaks)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(write) for _ in range(60)]:
+            done.result()
+    assert len(_names(file_engine)) == 60
+    assert max(waited) < LOCK_TIMEOUT / 2  # who does not leave the line holds the next one as long as that
