@@ -16,6 +16,7 @@ from flask_babel import Babel, get_locale
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from . import (
+    again,
     audit,
     connections,
     groups,
@@ -53,6 +54,7 @@ AREAS = (
     sign,
     run,
     jobs,
+    again,
     live,
     outputs,
     groups,

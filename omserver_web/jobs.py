@@ -56,6 +56,27 @@ def cancel(job: int):
     return redirect(url_for("jobs.show", job=job), 303)
 
 
+@bp.post("/<int:job>/pause")
+def pause(job: int):
+    """Let the job begin on no further host."""
+    ask("job.pause", job=job)
+    return redirect(url_for("jobs.show", job=job), 303)
+
+
+@bp.post("/<int:job>/resume")
+def resume(job: int):
+    """Let a paused job go on."""
+    ask("job.resume", job=job)
+    return redirect(url_for("jobs.show", job=job), 303)
+
+
+@bp.post("/<int:job>/pin")
+def pin(job: int):
+    """Keep the job whatever its age, or no longer."""
+    ask("job.pin" if request.form.get("pinned") else "job.unpin", job=job)
+    return redirect(url_for("jobs.show", job=job), 303)
+
+
 @bp.get("/<int:job>/hosts/<int:host>")
 def host(job: int, host: int):
     """What one host of a job printed.

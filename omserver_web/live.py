@@ -97,7 +97,9 @@ def _event(news: dict[str, Any]) -> str:
 
 
 def _pieces(news: dict[str, Any]) -> dict[str, Any]:
-    near = around(news["job"])
+    job = news["job"]
+    # What follows a job that is over, its events do not tell.
+    near = around(ask("job.show", job=job["id"])["job"] if job["state"] in OVER else job)
     rows = [
         {
             "id": row["host_id"],

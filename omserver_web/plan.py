@@ -17,6 +17,10 @@ from .params import PLACES
 
 #: Field names of parameters begin with this.
 PREFIX = "p."
+#: Field names of the roll-out begin with this.
+ROLLOUT = "r."
+#: Those of them that are the job's, not the roll-out's.
+NOT_ROLLOUT = frozenset({"hours", "locks", "lock_mode"})
 #: An address longer than this is not worth keeping.
 LONGEST_ADDRESS = 1800
 
@@ -30,7 +34,9 @@ class Plan:
     """One state of the Run page.
 
     ``params`` holds what was typed, by name; ``params_of`` the module whose form it was typed into;
-    ``dry_run`` whether that module shall only say what it would change.
+    ``dry_run`` whether that module shall only say what it would change; ``rollout`` what was typed about how
+    to go over the hosts, by the master's names, the locks, and for how many ``hours`` hosts that are off are
+    tried again.
     """
 
     categ: str = ""
@@ -42,11 +48,13 @@ class Plan:
     params_of: str = ""
     params: Mapping[str, list[str]] = field(default_factory=dict)
     dry_run: bool = False
+    rollout: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, form: MultiDict[str, str]) -> Plan:
         """The plan that the fields of *form* (or of an address) say."""
         typed = {name[len(PREFIX) :]: form.getlist(name) for name in form if name.startswith(PREFIX)}
+        rollout = {name[len(ROLLOUT) :]: form[name].strip() for name in form if name.startswith(ROLLOUT)}
         return cls(
             categ=form.get("categ", ""),
             app=form.get("app", ""),
@@ -57,6 +65,7 @@ class Plan:
             params_of=form.get("params_of", ""),
             params=typed,
             dry_run=form.get("dry_run") == "1",
+            rollout={name: text for name, text in rollout.items() if text},
         )
 
     @property
@@ -94,6 +103,20 @@ class Plan:
         read = {param["name"]: _value(param, self.typed(param)) for param in params}
         return {name: value for name, value in read.items() if value not in ("", [])}
 
+    def options(self) -> dict[str, Any]:
+        """How to go over the hosts, as the master takes it; what nothing was said about is None."""
+        locks = list(distinct(split_names(self.rollout.get("locks", ""))))
+        mode = self.rollout.get("lock_mode") if locks else None
+        return {"rollout": self._rollout(), "locks": locks or None, "lock_mode": mode}
+
+    def _rollout(self) -> dict[str, Any] | None:
+        found: dict[str, Any] = {name: text for name, text in self.rollout.items() if name not in NOT_ROLLOUT}
+        if "canary" in found:
+            found["canary"] = list(distinct(split_names(found["canary"])))
+        if "ask" in found:
+            found["ask"] = found["ask"] == "1"
+        return found or None
+
     def address(self) -> dict[str, Any]:
         """This plan as the query of an address."""
         query: dict[str, Any] = {
@@ -108,6 +131,7 @@ class Plan:
             query["params_of"] = self.params_of
             query |= {PREFIX + name: typed for name, typed in self.params.items()}
             query["dry_run"] = "1" if self.dry_run else ""
+        query |= {ROLLOUT + name: text for name, text in self.rollout.items()}
         return {name: content for name, content in query.items() if content}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,6 +87,8 @@ def submit():
             hosts=_checked_hosts(),
             confirm=_confirmed(),
             dry_run=_dry_run(plan, module),
+            **plan.options(),
+            until=number(request.form.get("until")),
         )
     except Refused as refused:
         if refused.code in ("login_required", "session_expired", "unavailable", "internal", "too_many"):
@@ -108,6 +111,12 @@ def _confirmed() -> int | None:
 
 def _dry_run(plan: Plan, module: Mapping[str, Any]) -> bool | None:
     return (plan.dry_run and plan.touched and bool(module.get("check"))) or None
+
+
+def _until(plan: Plan) -> int | None:
+    """Until when hosts that are off are tried again: said once, so that the form means one thing."""
+    hours = number(plan.rollout.get("hours"))
+    return None if not hours else round(time.time()) + hours * 3600
 
 
 def _chosen(plan: Plan) -> Plan:
@@ -155,6 +164,7 @@ def _page(plan: Plan, refused: Refused | None = None) -> str:
         module=module,
         check=result,
         key=str(uuid.uuid4()),
+        until=_until(plan),
     )
 
 
@@ -169,6 +179,7 @@ def _check(plan: Plan, module: dict[str, Any] | None) -> Check:
             params=plan.values(module["params"]),
             hosts=list(plan.hosts),
             dry_run=_dry_run(plan, module),
+            **plan.options(),
         )
     except Refused as refused:
         _explain(result, refused, module, plan, touched=plan.touched)

@@ -38,6 +38,7 @@ HOST_STATES = {
 JOB_STATES = {
     "queued": State(_l("waiting"), "clock", "blue"),
     "running": State(_l("running"), "loader-2", "blue", moving=True),
+    "paused": State(_l("paused"), "player-pause", "amber"),
     "cancelling": State(_l("cancelling"), "loader-2", "grey", moving=True),
     "succeeded": State(_l("succeeded"), "circle-check", "green"),
     "failed": State(_l("failed"), "circle-x", "red"),
@@ -48,6 +49,18 @@ JOB_STATES = {
 
 #: A job in one of these states is over: nothing more will arrive, but for late answers.
 OVER = frozenset({"succeeded", "failed", "cancelled", "interrupted", "expired"})
+
+#: Which hosts of a job it is done again on -> word; and by how they ended, as the master understands it.
+AGAIN = {
+    "failed": _l("Where it failed"),
+    "unreachable": _l("Where it was unreachable"),
+    "unfinished": _l("Where it was not finished"),
+}
+AGAIN_STATES = {
+    "failed": ("failed", "timed_out"),
+    "unreachable": ("unreachable",),
+    "unfinished": ("not_started", "cancelled", "unknown"),
+}
 
 CONNECTION_STATES = {
     "up": State(_l("up"), "circle-check", "green"),
@@ -168,10 +181,53 @@ STATUS = {
 
 #: Code of a warning before a run -> sentence; what the master says with the code is filled in.
 WARNINGS = {
+    "gone": _l("%(host)s is retired, so it is left out."),
+    "module_changed": _l("Module %(module)s was changed since job %(job)s ran it."),
+    "may_have_run": _l("%(host)s may have done it already: job %(job)s could not tell."),
     "long_unseen": _l("%(host)s was last seen %(hours)s h ago."),
     "maintenance": _l("%(host)s is in maintenance."),
     "no_connection": _l("%(host)s has no connection; it would wait and expire."),
 }
+
+
+#: The options of a roll-out, in the order in which they are told -> word.
+ROLLOUT = {
+    "canary": _l("canary"),
+    "ask": _l("ask after the first batch"),
+    "batch": _l("batch"),
+    "wait": _l("seconds between batches"),
+    "spread": _l("never in one batch"),
+    "verify": _l("verify"),
+    "verify_times": _l("times in a row"),
+    "verify_within": _l("within seconds"),
+    "expect": _l("status"),
+    "stop_after": _l("stop after failures"),
+    "unreachable_counts": _l("unreachable counts"),
+    "pause_limit": _l("seconds of pause at most"),
+}
+
+
+def rollout_pairs(options: Mapping[str, Any]) -> list[tuple[object, str]]:
+    """What was said about a roll-out, as words and values; what is switched off is not told."""
+    told = [
+        (ROLLOUT[name], options[name]) for name in ROLLOUT if options.get(name) not in (None, False, "", [])
+    ]
+    return [(word, "" if value is True else _listed(value)) for word, value in told]
+
+
+def _listed(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(
+            " + ".join(map(str, each)) if isinstance(each, list) else str(each) for each in value
+        )
+    return str(value)
+
+
+def again_groups(job: Mapping[str, Any]) -> dict[str, int]:
+    """How many hosts of *job* each word of `AGAIN` means, where there are any."""
+    counts = job["counts"]
+    found = {word: sum(counts.get(state, 0) for state in states) for word, states in AGAIN_STATES.items()}
+    return {word: count for word, count in found.items() if count}
 
 
 def outcome(name: str) -> tuple[object, str]:

@@ -195,7 +195,7 @@ class FakeMaster:
         method = getattr(self, "_" + op.replace(".", "_"))
         if op in ("auth.logout", "auth.whoami"):
             return method(session)
-        return method(key, **args) if op == "job.submit" else method(**args)
+        return method(key, **args) if op in ("job.submit", "job.rerun") else method(**args)
 
     def _login(self, user: str, password: str) -> dict[str, Any]:
         if password != "right":
@@ -270,7 +270,14 @@ class FakeMaster:
         return [host for host in found if host]
 
     def _job_preview(
-        self, module: str, params: Any, hosts: list[Any], dry_run: bool = False
+        self,
+        module: str,
+        params: Any,
+        hosts: list[Any],
+        dry_run: bool = False,
+        rollout: dict[str, Any] | None = None,
+        locks: list[str] | None = None,
+        lock_mode: str = "queue",
     ) -> dict[str, Any]:
         shown = self._modules_show(module)
         targets = self._named(hosts)
@@ -287,6 +294,8 @@ class FakeMaster:
             "warnings": [{"code": "long_unseen", "host": "web-01", "hours": "2", "text": "web-01 ..."}],
             "confirm": self.confirm,
             "dry_run": dry_run,
+            "rollout": rollout,
+            "locks": locks or [],
             "omctl": f"omctl run {module} {HOSTILE}",
         }
 
@@ -298,13 +307,41 @@ class FakeMaster:
         hosts: list[Any],
         confirm: int | None = None,
         dry_run: bool = False,
+        rollout: dict[str, Any] | None = None,
+        locks: list[str] | None = None,
+        lock_mode: str = "queue",
+        until: int | None = None,
     ) -> dict[str, Any]:
-        self._job_preview(module, params, hosts, dry_run)
+        self._job_preview(module, params, hosts, dry_run, rollout)
         if self.confirm is not None and confirm != self.confirm:
             raise ConfirmationNeeded(number=self.confirm)
         repeated = key in self.made
         self.made.setdefault(key, 7)
         return {"job": self.job, "repeated": repeated}
+
+    def _job_rerun_preview(
+        self, job: int, on: str | None = None, hosts: list[Any] | None = None
+    ) -> dict[str, Any]:
+        self._job_show(job)
+        names = [row["host"] for row in self.results if on == "all" or row["state"] == on]
+        if not names and not hosts:
+            raise BadRequest(f"Job 7 has no host that is {on}.", field="on")
+        return self._job_preview(self.job["module"], {"lines": "20"}, hosts or names) | {"rerun_of": 7}
+
+    def _job_rerun(
+        self, key: str | None, job: int, hosts: list[Any], confirm: int | None = None
+    ) -> dict[str, Any]:
+        self._job_rerun_preview(job, None, hosts)
+        if self.confirm is not None and confirm != self.confirm:
+            raise ConfirmationNeeded(number=self.confirm)
+        repeated = key in self.made
+        self.made.setdefault(key, 7)
+        return {"job": self.job, "repeated": repeated}
+
+    def _job_pause(self, job: int) -> dict[str, Any]:
+        return self._job_show(job)
+
+    _job_resume = _job_pin = _job_unpin = _job_pause
 
     def _job_list(self, **filters: Any) -> dict[str, Any]:
         return {"jobs": [self.job], "more": True}
