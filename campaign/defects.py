@@ -207,7 +207,7 @@ DEFECTS: Mapping[str, Defect] = {
     "no fence": Defect(
         "a worker that slept through its claim goes on writing and sending",
         _no_fence,
-        ("steps/answer.taken=stop/once",),
+        ("plain/left.read=stop/once",),
     ),
     "lost buffer": Defect(
         "of ends that wait for their commit only the first is kept",

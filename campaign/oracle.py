@@ -222,7 +222,7 @@ def _judge_evidence(
     elif row.state == "unknown":
         if not row.reason:
             verdict.wrong("unexplained", where)
-        if all(good):
+        if all(work.good() for work in works if work.took) and any(good):
             verdict.wrong("unresolved", where)
 
 

@@ -300,10 +300,18 @@ _SCENARIO_OF: Mapping[str, str] = {
     "reason": "down",
     "not_sent": "cut",
     "rollout": "batches",
+    "stand": "batches",
     "settle": "overdue",
 }
 #: Where a process also falls asleep instead of dying, and wakes when its work has gone to another.
-_SLEEPS = ("claim.after_commit", "intent.after_commit", "send.before", "answer.taken", "step.after_commit")
+_SLEEPS = (
+    "claim.after_commit",
+    "left.read",
+    "intent.after_commit",
+    "send.before",
+    "answer.taken",
+    "step.after_commit",
+)
 _SLEEPS_TOO = ("results.after_commit", "takeover.asked", "finish.after_commit")
 
 
