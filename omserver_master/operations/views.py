@@ -19,7 +19,7 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
     """A job; *counts* says how many of its hosts are in each state."""
     plain = (
         "id module title title_zh params user state reason created started finished timeout repeat event"
-        " module_sha256 dry_run pinned purged pause_asked paused_by rerun_of until"
+        " module_sha256 dry_run pinned purged rerun_of until"
     )
     return {name: row[name] for name in plain.split()} | {
         "key": row["key_name"],
@@ -27,6 +27,8 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
         "hosts": row["host_count"],
         "cancel_asked": row["cancel_asked"],
         "rollout": rollout(row["rollout"]),
+        "pause_asked": row["pause_asked"] and row["finished"] is None,
+        "paused_by": row["paused_by"],
     }
 
 
