@@ -140,7 +140,7 @@ def _renew_others() -> None:
 
 
 def _ignore_cancel() -> None:
-    _replace(DatabaseRecorder, "news", lambda self: None)
+    _replace(jobs, "ask_cancel", jobs.job_row)
 
 
 def _forget_keys() -> None:
@@ -226,7 +226,9 @@ DEFECTS: Mapping[str, Defect] = {
         "a worker keeps the claims of dead workers alive", _renew_others, ("steps/answer.heard=kill/once",)
     ),
     "ignored cancel": Defect(
-        "a cancel is acknowledged and not heeded", _ignore_cancel, ("cancel/cancel.after_commit=kill/once",)
+        "a cancel is acknowledged and not written down",
+        _ignore_cancel,
+        ("cancel/cancel.before_commit=error/once",),
     ),
     "forgotten keys": Defect(
         "idempotency keys are not kept", _forget_keys, ("plain/submit.after_commit=kill/once",)
