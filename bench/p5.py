@@ -1,4 +1,4 @@
-"""P5: callers that launch one job after another, each with one invented host, while the jobs run."""
+"""P5: callers that launch jobs at a steady pace, each with one invented host, while the jobs run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from .pairs import Compared
 from .saltrows import MODULE
 from .simsite import Load, SimSite, held, percentile, sim_site
 
-#: Programs that launch at once.
+#: Programs that launch at once, and launches in a second of all of them, if the master can take so many.
 CALLERS = 4
+PACE = 110
 HOSTS = 100
 
 
@@ -46,11 +47,12 @@ def _launch(site: SimSite, seconds: float) -> tuple[list[float], int]:
             _one(client, site.hosts[number])
             ready.wait()
             begin.wait()
-            end, place = time.perf_counter() + seconds, number
-            while (began := time.perf_counter()) < end:
+            first, place = time.perf_counter() + number / PACE, number
+            while (began := time.perf_counter()) < first + seconds:
                 _one(client, site.hosts[place % len(site.hosts)])
                 taken.append(time.perf_counter() - began)
                 place += CALLERS
+                time.sleep(max(0.0, began + CALLERS / PACE - time.perf_counter()))
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(CALLERS)]
     for caller in callers:
@@ -61,7 +63,7 @@ def _launch(site: SimSite, seconds: float) -> tuple[list[float], int]:
         caller.join()
     with closing(site.system.client()) as client:
         status = client.status()
-    return taken, len(taken) - status["queued"] - status["running"]
+    return taken, max(0, len(taken) - status["queued"] - status["running"])
 
 
 def _one(client: Client, host: str) -> None:

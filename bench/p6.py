@@ -36,6 +36,7 @@ def _flood(site: SimSite, seconds: float) -> tuple[float, list[float]]:
     def keep_busy() -> None:
         with closing(site.system.client()) as client:
             client.timeout = 300.0
+            _watch(client, site, lags)
             while time.monotonic() < began + seconds:
                 _watch(client, site, lags)
 
