@@ -97,8 +97,8 @@ def _open_jobs(place: Place, tokens: Collection[str]) -> int:
 def _intents(conn: Connection, row: RowMapping) -> tuple[float, ...]:
     """When each step's intent was committed: the first one's start, and the end of the step before."""
     mine = steps.c.job_id == row["job_id"], steps.c.host_id == row["host_id"]
-    later = conn.execute(select(steps.c.finished).where(*mine)).scalars()
-    return tuple(at for at in (row["started"], *later) if at is not None)
+    later = conn.execute(select(steps.c.finished).where(*mine).order_by(steps.c.step)).scalars()
+    return () if row["started"] is None else (row["started"], *later)
 
 
 def _audit_rows(place: Place) -> dict[str, Counter[int]]:

@@ -51,7 +51,7 @@ class HostRow:
     rc: int | None = None
     stdout: bytes = b""
     intents: tuple[float, ...] = ()
-    """When it was committed that it is about to be given work, in unix seconds, as far as that is known."""
+    """For each step, when it was committed that it is about to be given, in unix seconds."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +245,7 @@ def _judge_work(
             if wish.cancelled is not None and line["at"] > wish.cancelled:
                 late = line["at"] - wish.cancelled
                 verdict.figures["begun after a cancel's acknowledgement, under way before it"] += 1
-                if not any(
-                    intent <= wish.cancelled and line["at"] <= intent + latest_send
-                    for intent in intents.get(host, ())
-                ):
+                number = STEPS.index(step) if step else 0
+                intent = next(iter(intents.get(host, ())[number:]), float("inf"))
+                if intent > wish.cancelled or line["at"] > intent + latest_send:
                     verdict.wrong("start after cancel", f"{where}: {late:.3f} s after it")

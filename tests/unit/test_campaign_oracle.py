@@ -84,6 +84,18 @@ def test_work_that_was_under_way_before_a_cancel_may_arrive_after_it() -> None:
     assert judge([asked], [job(intents=(1.4,))], RAN, latest_send=1.0).violations == []
 
 
+def test_each_step_must_have_been_under_way_by_itself() -> None:
+    asked = wish(steps=2, cancelled=3.5)
+    steps = [{**line, "handle": name} for name in ("first", "second") for line in RAN]
+    for line, (name, at) in zip(
+        steps, [("first", 2), ("first", 3), ("second", 4), ("second", 5)], strict=True
+    ):
+        line |= {"at": at} | ({"command": f"echo {TOKEN}/{name} ; true"} if "command" in line else {})
+    assert judge([asked], [job(intents=(1.9, 3.4))], steps).violations == []
+    assert judge([asked], [job(intents=(1.9, 3.6))], steps).kinds == {"start after cancel"}
+    assert judge([asked], [job(intents=(1.9,))], steps).kinds == {"start after cancel"}
+
+
 def test_an_idempotent_repeat_after_the_first_try_is_over_is_right() -> None:
     ledger = [*RAN, took(4, "b"), answered(5, "b")]
     assert judge([wish(repeat="idempotent")], [job()], ledger).violations == []
