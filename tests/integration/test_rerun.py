@@ -16,7 +16,14 @@ import pytest
 from sqlalchemy import update
 
 from omserver_client import Client
-from omserver_client.errors import BadRequest, ConfirmationNeeded, Forbidden, NotFound, UnknownHost
+from omserver_client.errors import (
+    BadRequest,
+    ConfirmationNeeded,
+    Forbidden,
+    IdempotencyConflict,
+    NotFound,
+    UnknownHost,
+)
 from omserver_master.jobs import again
 from omserver_master.jobs.rerun import narrowed
 from omserver_master.store import hosts, users
@@ -261,6 +268,8 @@ def test_a_repeated_request_is_the_same_job_even_if_no_host_fits_any_more(
     place.set_row(first, "bad-1", state="ok")
     two = admin.rerun(first, on="failed", key="the-same")
     assert (two["job"]["id"], two["repeated"]) == (one["job"]["id"], True)
+    with pytest.raises(IdempotencyConflict):
+        admin.rerun(first, on="unfinished", key="the-same")
 
 
 def test_a_rerun_needs_the_same_rights_as_a_run(place: Place, admin: Client) -> None:
