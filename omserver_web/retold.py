@@ -26,6 +26,10 @@ def _l(sentence: str) -> str:
 SENTENCES = (
     _l("There is no job %(job)s, or it may not be seen."),
     _l("Job %(job)s has no such host, or it may not be seen."),
+    _l("The output was removed on %(day)s by age."),
+    _l("The output was removed on %(day)s to make room."),
+    _l("The output is just being removed."),
+    _l("Keeping this job or not needs the right to run it."),
     _l("Not a host here: %(hosts)s."),
     _l("Not a host of job %(job)s: %(hosts)s."),
     _l("Job %(job)s has no host that is %(states)s."),
