@@ -185,6 +185,8 @@ def _settle(conn: Connection, reason: str) -> None:
         ended = {"state": "interrupted", "reason": reason, "worker": None, "lease_until": None}
         change = update(jobs).where(jobs.c.id.in_(some))
         conn.execute(change.values(**ended, finished=utc_now(), attempt=jobs.c.attempt + 1))
+    trying = update(jobs).where(jobs.c.until > utc_now())
+    conn.execute(trying.values(until=utc_now()))
 
 
 def _set_version(conn: Connection, version: str) -> None:

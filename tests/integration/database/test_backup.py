@@ -87,11 +87,13 @@ def test_what_was_under_way_is_interrupted_and_never_runs_again(
             host = schema.host_results.c.host_id == past.hosts[place]
             conn.execute(update(schema.host_results).where(host).values(state=state, finished=None))
         conn.execute(schema.job_locks.insert().values(job_id=job, name="a lock"))
+        conn.execute(update(schema.jobs).where(schema.jobs.c.id == job).values(until=2e9))
         attempt = jobs.job_row(conn, job)["attempt"]  # type: ignore[index]
     backup.save(past.engine, tmp_path / "one", site_key)
     restore.restore(other, tmp_path / "one", "root")
     with read(other) as conn:
         assert conn.execute(select(schema.job_locks)).all() == []
+        assert jobs.job_row(conn, job)["until"] < 2e9  # type: ignore[index]
         for id_ in (job, queued):
             row = jobs.job_row(conn, id_)
             assert row is not None
