@@ -32,6 +32,7 @@ def measure(pairs: int, only: str, load: Load) -> list[Compared]:
     with sim_site(load, HOSTS) as site, closing(site.system.client()) as client:
         oldest = time.time() - 300 * 86_400
         _fill(site.system.engine, number, oldest)
+        _settled(site.system.engine)
         client.timeout = 300.0
         found = {name: _calls(client, ask) for name, ask in _asks(number, oldest).items() if only in name}
     on = f"{number} jobs on {load.database}"
@@ -110,6 +111,13 @@ def _fill(engine: Engine, number: int, oldest: float) -> None:
             )
             others = rows | {"job_id": host_results.c.job_id + done}
             conn.execute(insert(host_results).from_select(list(rows), select(*others.values()).where(*mine)))
+
+
+def _settled(engine: Engine) -> None:
+    """Let PostgreSQL know what it holds, as it finds out by itself where rows come over months."""
+    if engine.dialect.name == "postgresql":
+        with begin(engine) as conn:
+            conn.exec_driver_sql("ANALYZE")
 
 
 def _hurry(conn: Connection) -> None:
