@@ -84,8 +84,6 @@ class Rollout:
         if "stop_after" in options:
             self._limit = number_of(options["stop_after"], len(hosts))
         for host_id, state in hosts:
-            if state not in ("pending", "not_started"):
-                self.progress.batch = max(self.progress.batch, self._batch_of[host_id])
             if state in FINAL_HOST:
                 self.ended(host_id, state)
 

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from omserver_master.backends.base import ConnectionDown, Flight
-from omserver_master.contract.work import Answer
+from omserver_master.contract.work import Answer, Run
+from omserver_master.jobs.board import Seat
 from omserver_master.jobs.execution import JobRun
+from omserver_master.jobs.outbox import Outbox
 from omserver_master.jobs.rollout import Rollout
 from omserver_master.jobs.verify import Verified
 from tests.unit.test_job_run import (
     HOSTS,
     FakeCode,
     FakeRecorder,
+    OneRoad,
     PlayedBackend,
     a_run,
     everybody,
@@ -77,18 +80,28 @@ def test_too_many_failures_end_what_has_not_begun(recorder: FakeRecorder) -> Non
 def test_what_turns_out_not_sent_after_the_stop_is_not_started(recorder: FakeRecorder) -> None:
     class LateToKnow(PlayedBackend):
         def _dispatch(self, flight: Flight) -> None:
-            if len(flight.hosts) == 1:
-                return super()._dispatch(flight)
+            run._rollout._failures = 1  # as if a host of before had failed meanwhile
             until(lambda: "running: Stopped after 1 failure (limit 1)." in recorder.trail)
             raise ConnectionDown("gone")
 
-    run, code = in_batches(recorder, LateToKnow(everybody(OK)), batch="2", stop_after="1")
+    run, code = in_batches(recorder, LateToKnow(never), batch="2", stop_after="1")
     code.start(run)
-    run.board.seats[3].state = "failed"  # of another batch, and counted by hand
-    run._open -= 1
-    run._rollout._failures = 1
     run.run()
-    assert [recorder.endings[n].state for n in (1, 2)] == ["not_started"] * 2
+    assert recorder.states() == ["not_started"] * 3
+    assert "not sent (1, 2)" in recorder.trail
+    assert recorder.endings[1].reason == "Stopped after 1 failure (limit 1)."
+
+
+def test_a_pause_holds_nothing_that_has_begun() -> None:
+    outbox = Outbox(OneRoad(PlayedBackend(never)), lambda reason: None)
+    seats = [Seat(HOSTS[0], sent=True), Seat(HOSTS[1])]
+    for seat in seats:
+        outbox.put(seat, Run("true"))
+    outbox.hold_back()
+    assert outbox.held == [2]
+    assert [group.host_ids for group in outbox.take()] == [(1,)]
+    outbox.let_go([1, 2, 3])
+    assert [group.host_ids for group in outbox.take()] == [(2,)]
 
 
 def test_a_question_pauses_the_job_until_somebody_answers(recorder: FakeRecorder) -> None:

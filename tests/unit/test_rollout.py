@@ -166,6 +166,19 @@ def test_another_worker_goes_on_with_the_batch_that_was_at_work() -> None:
     assert rollout.move(1000) == "begin"
 
 
+def test_hosts_of_later_batches_that_were_never_begun_do_not_move_the_batch_on() -> None:
+    rows = [(host, "not_started" if host == 10 else "pending") for host in TEN]
+    rollout = a_rollout(rows, {"batch": 0}, batch="4")
+    assert rollout.admits(4)
+    assert not rollout.admits(5)
+
+
+def test_a_job_that_was_resumed_while_no_worker_lived_has_its_time_anew() -> None:
+    rows = [(host, "ok" if host < 5 else "pending") for host in TEN]
+    rollout = a_rollout(rows, {"batch": 1, "since": 10.0, "paused_since": 20.0}, batch="4")
+    assert (rollout.start_by, rollout.written()["paused_since"]) == (1100.0, None)
+
+
 def test_a_wait_goes_on_where_the_last_worker_was() -> None:
     rows = [(host, "ok" if host < 6 else "pending") for host in TEN]
     rollout = a_rollout(rows, {"batch": 0, "over": 990.0}, batch="5", wait=30)
@@ -191,6 +204,7 @@ def test_a_wait_goes_on_where_the_last_worker_was() -> None:
         ({"verify": "http://{ip}:70000/"}, "verify"),
         ({"verify": "http://{ip}/\r\nHost: x"}, "verify"),
         ({"verify": "file:///etc/passwd"}, "verify"),
+        ({"verify": "http://{ip}/{name}"}, "verify"),
         ({"verify": "tcp:0"}, "verify"),
         ({"verify_within": 0}, "verify_within"),
     ],
