@@ -203,9 +203,12 @@ class Client(ConnectionCalls, HostCalls):
         *,
         dry_run: bool = False,
         rollout: Mapping[str, Any] | None = None,
+        locks: Sequence[str] = (),
+        lock_mode: str | None = None,
     ) -> Json:
-        """What `submit` would do: ``{module, params, hosts, warnings, confirm, dry_run, rollout, omctl}``."""
-        given = _given({"dry_run": dry_run or None, "rollout": rollout})
+        """What `submit` would do: ``{module, params, hosts, warnings, confirm, omctl}`` and the options."""
+        given = _given({"dry_run": dry_run or None, "rollout": rollout, "lock_mode": lock_mode})
+        given |= {"locks": list(locks)} if locks else {}
         return self.call("job.preview", _work(module, params, hosts) | given)
 
     def submit(
@@ -220,8 +223,12 @@ class Client(ConnectionCalls, HostCalls):
         """Submit a job: ``{job, repeated}``.
 
         *key* is the idempotency key (by default a fresh one); *options* are ``confirm``, ``timeout`` and
-        ``start_before`` (seconds), ``dry_run``, and ``until`` (unix seconds): until when hosts that are
-        unreachable are tried again.
+        ``start_before`` (seconds), ``dry_run``, ``until`` (unix seconds): until when hosts that are
+        unreachable are tried again, and ``locks`` (names; ``host``: each host) with ``lock_mode``: what to do
+        while another job holds one (``queue``, ``skip``, ``refuse``).
+
+        Raises:
+            Locked: with ``refuse``, another job has one of the locks.
         """
         args = _work(module, params, hosts) | _given(options)
         return self.call("job.submit", args, key=key or str(uuid.uuid4()))

@@ -21,6 +21,7 @@ OMServerError
     ├── IdempotencyConflict                  idempotency_conflict
     ├── ConfirmationNeeded                   confirmation_needed   details: number
     ├── PreviewOutdated                      preview_outdated      details: token, digest, counts, ...
+    ├── Locked                               locked                details: lock, host, job, user, since
     ├── TooMany                              too_many              details: retry_after (seconds)
     ├── Unavailable                          unavailable
     └── InternalError                        internal              details: request
@@ -168,6 +169,12 @@ class PreviewOutdated(Refused):
     """What was previewed is no longer what would be done; look at the new preview."""
 
     code = "preview_outdated"
+
+
+class Locked(Refused):
+    """Another job holds a lock that this one would not wait for, or waits for it already."""
+
+    code = "locked"
 
 
 class TooMany(Refused):

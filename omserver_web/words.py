@@ -157,6 +157,7 @@ ERRORS = {
     "idempotency_conflict": _l("This form was sent before with other content. Check it and run it again."),
     "confirmation_needed": _l("Type the number of hosts to confirm."),
     "preview_outdated": _l("What you looked at has changed meanwhile. Nothing was done; look at it again."),
+    "locked": _l("Another job holds a lock that this one would not wait for."),
     "too_many": _l("Too many tries. Wait a little and try again."),
     "unavailable": _l("The master cannot do that right now. Nothing was changed."),
     "internal": _l("The master failed inside. Its log says why."),
@@ -173,6 +174,7 @@ STATUS = {
     "unknown_host": 404,
     "idempotency_conflict": 409,
     "preview_outdated": 409,
+    "locked": 409,
     "too_many": 429,
     "unavailable": 503,
     "internal": 502,
@@ -187,6 +189,10 @@ WARNINGS = {
     "long_unseen": _l("%(host)s was last seen %(hours)s h ago."),
     "maintenance": _l("%(host)s is in maintenance."),
     "no_connection": _l("%(host)s has no connection; it would wait and expire."),
+    "lock_held": _l("Lock %(lock)s is held by job %(job)s."),
+    "host_locked": _l("Host %(host)s is locked by job %(job)s."),
+    "lock_waited": _l("Lock %(lock)s is for job %(job)s first, which waits for it too."),
+    "host_waited": _l("Host %(host)s is for job %(job)s first, which waits for it too."),
 }
 
 

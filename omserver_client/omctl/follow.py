@@ -68,6 +68,7 @@ class Progress:
     def __init__(self, out: Console) -> None:
         self._out = out
         self._status = out.status("", spinner="dots") if out.is_terminal else None
+        self._why = ""
 
     def result(self, result: Json) -> None:
         """One host has news."""
@@ -75,7 +76,11 @@ class Progress:
             self._out.print(result_line(result))
 
     def job(self, job: Json) -> None:
-        """The job has news."""
+        """The job has news: what it waits for is a line of its own whenever that changes."""
+        why = why_line(job) if job.get("why") else ""
+        if why and why != self._why:
+            self._out.print(f"Job {job['id']} waits: {why}")
+        self._why = why
         if self._status is not None:
             self._status.update(Text(job_line(job)))
 
@@ -101,9 +106,16 @@ def result_line(result: Json) -> Text:
     return line
 
 
+def why_line(job: Json) -> str:
+    """Why a job waits, or how it ended; ``""`` if there is nothing to say."""
+    why = job.get("why")
+    return visible_line(why["text"] if why else job["reason"])
+
+
 def job_line(job: Json) -> str:
     """A job in one line: its number, state, counts and why it waits or how it ended."""
     counts = counts_text(job["counts"])
-    reason = f": {visible_line(job['reason'])}" if job["reason"] else ""
+    said = why_line(job)
+    reason = f": {said}" if said else ""
     dry = " (dry run)" if job.get("dry_run") else ""
     return f"Job {job['id']}{dry} {state_word(job['state'])}, {counts}{reason}"

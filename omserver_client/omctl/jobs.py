@@ -11,7 +11,7 @@ import click
 from ..client import Client
 from . import ends
 from .connection import master
-from .follow import job_line, result_line
+from .follow import job_line, result_line, why_line
 from .outputs import all_results, print_outputs
 from .params import param_words
 from .rerun import rerun
@@ -34,7 +34,11 @@ def jobs(as_json: bool, limit: int, **wanted: str | None) -> None:
     if as_json:
         print_json(answer)
         return
-    print_table(("job", "module", "state", "hosts", "user", "created"), [_row(one) for one in answer["jobs"]])
+    waits = ("waits for",) if any(one.get("why") for one in answer["jobs"]) else ()
+    rows = [
+        _row(one) + ((why_line(one) if one.get("why") else "",) if waits else ()) for one in answer["jobs"]
+    ]
+    print_table(("job", "module", "state", "hosts", "user", "created", *waits), rows)
     if answer["more"]:
         click.echo(f"There are more; --limit {limit * 2} shows them.")
 

@@ -46,6 +46,18 @@ from .when import moment
 @click.option("--no-wait", is_flag=True, help="Print the job's number and do not follow it.")
 @click.option("--output", is_flag=True, help="At the end, print all that the hosts printed.")
 @click.option("--raw", is_flag=True, help="With --output: as it came, control characters and all.")
+@click.option(
+    "--lock",
+    "locks",
+    multiple=True,
+    metavar="NAME",
+    help="One job at a time has it; host: each of its hosts.",
+)
+@click.option(
+    "--lock-mode",
+    type=click.Choice(["queue", "skip", "refuse"]),
+    help="While another job has a lock: wait for it (queue), leave those hosts out, or do not run.",
+)
 @click.option("--key", help="Idempotency key: the same run sent again under it is the same job.")
 @rollout_options
 @json_option
@@ -60,6 +72,7 @@ def run(
     output: bool,
     raw: bool,
     dry_run: bool,
+    locks: Sequence[str],
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -67,11 +80,12 @@ def run(
     params = read_params(pairs, values)
     rollout = take_rollout(options)
     with master() as client:
-        plan = client.preview(module, params, list(names), dry_run=dry_run, rollout=rollout)
+        locking = {"locks": list(locks), "lock_mode": options["lock_mode"]}
+        plan = client.preview(module, params, list(names), dry_run=dry_run, rollout=rollout, **locking)
         for warning in plan["warnings"]:
             print_error(f"omctl: {visible_line(warning['text'])}")
         number = confirm or confirmed(plan, yes)
-        options |= {"dry_run": dry_run or None, "rollout": rollout}
+        options |= {"dry_run": dry_run or None, "rollout": rollout, "locks": list(locks) or None}
         job = client.submit(module, params, list(names), confirm=number, **options)["job"]
         if no_wait:
             announce(job, as_json)

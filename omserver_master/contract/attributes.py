@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .locknames import are_lock_names
 from .mistakes import ModuleMistake
 from .params import Param
 from .rollout import RolloutMistake, check_together, read_rollout
 
 ENGINES = ("salt", "salt-api", "ansible", "func", "ssh", "local", "sim")
 #: Names that mean nothing yet and will mean something: ignoring one could run a command as the wrong user.
-NOT_YET = ("run_as", "lock", "table", "verify", "per_host")
+NOT_YET = ("run_as", "table", "verify", "per_host")
 #: Names that instances use, so that no parameter may have them.
 INSTANCE_NAMES = ("moduleid", "hosts", "values", "command", "script", "run", "steps", "driver", "dry_run")
 
@@ -85,6 +86,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "env": (_is_env, "a dict of names and texts or parameters"),
     "engines": (_is_engines, f"a tuple of: {', '.join(ENGINES)}"),
     "rollout": (_is_rollout, 'a dict of roll-out options, like {"batch": "10%", "stop_after": "3"}'),
+    "lock": (are_lock_names, '"host", or a name of letters, digits and . _ -, or a tuple of those'),
     "check": (
         lambda value: isinstance(value, bool | str | tuple | dict),
         "True or False, or, of a ShellModule, the command of a dry run",

@@ -43,6 +43,7 @@ class Module:
         env: variables of every command: text or parameters, by name.
         engines: the kinds of connection it works with; empty means all.
         rollout: how a job goes over its hosts, unless it says otherwise: ``{"batch": "10%", "wait": 30}``.
+        lock: what one job at a time may have: ``"host"`` for each of its hosts, or a name like ``"deploy"``.
         check: True if ``steps`` heeds ``self.dry_run``, and then changes nothing on a host.
     """
 
@@ -58,6 +59,7 @@ class Module:
     env: ClassVar[Mapping[str, str | Param]] = {}
     engines: ClassVar[tuple[str, ...]] = ()
     rollout: ClassVar[Mapping[str, Any]] = {}
+    lock: ClassVar[str | tuple[str, ...]] = ()
     check: ClassVar[Any] = False
 
     #: The parameters in the order of their declaration; found, not written.

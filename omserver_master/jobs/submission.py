@@ -32,7 +32,8 @@ from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
 
-from . import freezing
+from . import freezing, locking
+from .locking import WantedLocks
 from .rerun import Again, Rerun, changed_module, choose_again, may_have_run, narrowed
 from .selection import Named, choose
 
@@ -58,6 +59,7 @@ class Plan:
     rerun: Rerun | None = None
     rollout: Mapping[str, Any] | None = None
     """How it goes over them; None: over all at once."""
+    locks: WantedLocks = field(default_factory=WantedLocks)
 
     @property
     def omctl(self) -> str:
@@ -68,7 +70,7 @@ class Plan:
         for row in self.rows:
             words += ["--host", row["name"]]
         words += ["--dry-run"] if self.dry_run else []
-        words += freezing.words(self.rollout)
+        words += freezing.words(self.rollout) + self.locks.words()
         return shlex.join(words + param_words(self.params))
 
 
@@ -89,6 +91,9 @@ class Wish:
     until: float | None = None
     #: How it is to go over its hosts, see docs/jobs.md; None: as its module says, else over all at once.
     rollout: Mapping[str, Any] | None = None
+    #: The locks that it wants beside its module's, and what to do while one is held: see docs/jobs.md.
+    locks: Sequence[str] = ()
+    lock_mode: str = "queue"
 
     def fingerprint(self) -> str:
         """The same for the same wish, whatever message it came in."""
@@ -98,6 +103,9 @@ class Wish:
         fields += [["rerun", *self.rerun.fields()]] if self.rerun else []
         fields += [["until", self.until]] if self.until is not None else []
         fields += [["rollout", self.rollout]] if self.rollout else []
+        fields += (
+            [["locks", sorted(self.locks), self.lock_mode]] if self.locks or self.lock_mode != "queue" else []
+        )
         return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -162,7 +170,10 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     rollout = freezing.freeze(
         wanted, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
     )
-    return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun, rollout)
+    locks = _locks(module, wish, again)
+    if taken := locking.taken(conn, locks, [row["id"] for row in rows]):
+        warnings = [*warnings, locking.warning(taken)]
+    return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun, rollout, locks)
 
 
 def submit(
@@ -229,6 +240,7 @@ def _insert(
     key: str | None,
 ) -> Submitted:
     _check_confirmed(found, wish)
+    locking.refuse_if(locking.taken(conn, found.locks, [row["id"] for row in found.rows]), found.locks)
     module = found.module
     modules.keep_version(conn, module.id, module.sha256, module.source.decode())
     timeout = wish.timeout or math.ceil(module.timeout)
@@ -255,6 +267,7 @@ def _insert(
         "rerun_of": wish.rerun.job if wish.rerun else None,
         "until": wish.until,
         "rollout": found.rollout,
+        **found.locks.columns(),
     }
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
     job_id = jobs.insert_job(conn, row, members)
@@ -351,6 +364,16 @@ def _confirm(module: ModuleInfo, number: int, confirm_above: int) -> int | None:
     if most is None:
         most = number if module.repeat == "read_only" else confirm_above
     return number if number > most or module.risk == "high" else None
+
+
+def _locks(module: ModuleInfo, wish: Wish, again: Again | None) -> WantedLocks:
+    """Those of the wish, else of the job that is done again, and the module's; for a dry run the first."""
+    wanted = WantedLocks(tuple(sorted(set(wish.locks))), wish.lock_mode)
+    if wish.dry_run:
+        return wanted
+    if again is not None and not wish.locks:
+        wanted = WantedLocks(tuple(again.first["locks"] or ()), again.first["lock_mode"] or "queue")
+    return wanted.with_those_of(module.locks)
 
 
 def _warnings_again(again: Again, module: ModuleInfo, twice: Sequence[str]) -> list[Mapping[str, str]]:

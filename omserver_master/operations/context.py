@@ -15,6 +15,7 @@ from omserver_master.jobs.submission import Rules
 from omserver_master.registry.registry import Registry
 from omserver_master.roster.kept import Previews
 from omserver_master.settings import Settings
+from omserver_master.store.limits import Limits
 from omserver_master.store.sitekey import SiteKey
 
 
@@ -34,6 +35,11 @@ class Site:
     ring: Ring
     previews: Previews = field(default_factory=Previews)
     """Imports that were looked at and may be applied."""
+
+    @property
+    def most(self) -> Limits:
+        """How many jobs run at once."""
+        return Limits(self.settings.max_jobs_per_person, self.settings.max_jobs)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Event
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from omserver_client.errors import BadRequest, Forbidden, NotFound
 from omserver_master import audit
 from omserver_master.access import rights
+from omserver_master.contract.locknames import LOCK_NAME
 from omserver_master.failpoints import reach
 from omserver_master.jobs import again as tries
-from omserver_master.jobs import submission
+from omserver_master.jobs import submission, waiting
 from omserver_master.jobs.selection import Named
 from omserver_master.jobs.states import FINAL_JOB, HOST_STATES, JOB_STATES
 from omserver_master.jobs.submission import Submitted, Wish
@@ -72,11 +73,14 @@ class Wanted(Args):
     hosts: list[str | HostName] = Field(max_length=100_000)
     dry_run: bool = False
     rollout: RolloutWanted | None = None
+    locks: list[Annotated[str, Field(pattern=f"^{LOCK_NAME}$")]] = Field(default_factory=list, max_length=20)
+    lock_mode: Literal["queue", "skip", "refuse"] = "queue"
 
     def wish(self) -> Wish:
         named = [Named(name=host) if isinstance(host, str) else host.named() for host in self.hosts]
         rollout = self.rollout.options() if self.rollout else None
-        return Wish(self.module, self.params, named, dry_run=self.dry_run, rollout=rollout)
+        locks: dict[str, Any] = {"locks": self.locks, "lock_mode": self.lock_mode}
+        return Wish(self.module, self.params, named, dry_run=self.dry_run, rollout=rollout, **locks)
 
 
 class Submit(Wanted):
@@ -171,7 +175,8 @@ def list_jobs(context: Context, args: ListJobs) -> dict[str, Any]:
         scope = rights.visible_hosts(context.who)
         rows = jobs.list_jobs(conn, limit=args.limit + 1, scope=scope, **wanted)
         found = results.counts(conn, [row["id"] for row in rows], scope)
-    page = [views.job(row, found[row["id"]]) for row in rows[: args.limit]]
+        whys = waiting.reasons(conn, rows, context.site.most)
+    page = [views.job(row, found[row["id"]], whys.get(row["id"])) for row in rows[: args.limit]]
     return {"jobs": page, "more": len(rows) > args.limit}
 
 
@@ -274,7 +279,18 @@ def _changed(context: Context, job: Mapping[str, Any], until: str, change: Event
             found = jobs.event_of(conn, job["id"])
             if found is None or (found.over if until == "end" else found.number != job["event"]):
                 return True
+            if until == "change" and _waits_for_more(context, conn, job):
+                return True
     return False
+
+
+def _waits_for_more(context: Context, conn: Any, job: Mapping[str, Any]) -> bool:
+    """Whether *job*, which waits or is in the queue, waits for something else by now; that is no event."""
+    if job["why"] is None and job["state"] != "queued":
+        return False
+    row = jobs.job_row(conn, job["id"])
+    why = waiting.reasons(conn, [row], context.site.most).get(job["id"]) if row is not None else None
+    return bool((why.to_wire() if why is not None else None) != job["why"])
 
 
 def _events_now(context: Context, args: Events) -> dict[str, Any]:
@@ -283,14 +299,16 @@ def _events_now(context: Context, args: Events) -> dict[str, Any]:
         row = _visible(conn, args.job, scope)
         changed, event = results.events_since(conn, args.job, args.since, scope=scope)
         found = results.counts(conn, [args.job], scope)[args.job]
-    return {"job": views.job(row, found), "results": [views.result(r) for r in changed], "event": event}
+        why = waiting.reasons(conn, [row], context.site.most).get(args.job)
+    return {"job": views.job(row, found, why), "results": [views.result(r) for r in changed], "event": event}
 
 
 def _job(context: Context, job_id: int) -> dict[str, Any]:
     with store.read(context.site.engine) as conn:
         scope = rights.visible_hosts(context.who)
         row = _visible(conn, job_id, scope)
-        shown = views.job(row, results.counts(conn, [job_id], scope)[job_id])
+        why = waiting.reasons(conn, [row], context.site.most).get(job_id)
+        shown = views.job(row, results.counts(conn, [job_id], scope)[job_id], why)
         again = {"again": tries.standing(conn, row, scope)}
         return shown | again | views.reruns(jobs.reruns_of(conn, job_id, scope))
 

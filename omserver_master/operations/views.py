@@ -9,14 +9,15 @@ from sqlalchemy import RowMapping
 
 from omserver_master.jobs import freezing
 from omserver_master.jobs.submission import Plan
+from omserver_master.jobs.waiting import Why
 
 Row = Mapping[str, Any] | RowMapping
 
 MODULE_BRIEF = ("id", "title", "title_zh", "risk", "repeat", "timeout")
 
 
-def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
-    """A job; *counts* says how many of its hosts are in each state."""
+def job(row: Row, counts: Mapping[str, int], why: Why | None) -> dict[str, Any]:
+    """A job; *counts* says how many of its hosts are in each state, *why* what it waits for."""
     plain = (
         "id module title title_zh params user state reason created started finished timeout repeat event"
         " module_sha256 dry_run pinned purged rerun_of until"
@@ -26,9 +27,12 @@ def job(row: Row, counts: Mapping[str, int]) -> dict[str, Any]:
         "counts": dict(counts),
         "hosts": row["host_count"],
         "cancel_asked": row["cancel_asked"],
-        "rollout": rollout(row["rollout"]),
         "pause_asked": row["pause_asked"] and row["finished"] is None,
         "paused_by": row["paused_by"],
+        "rollout": rollout(row["rollout"]),
+        "locks": row["locks"] or [],
+        "lock_mode": row["lock_mode"] or None,
+        "why": why.to_wire() if why is not None else None,
     }
 
 
@@ -73,6 +77,8 @@ def plan(found: Plan) -> dict[str, Any]:
         "warnings": [dict(warning) for warning in found.warnings],
         "confirm": found.confirm,
         "dry_run": found.dry_run,
+        "locks": list(found.locks.names),
+        "lock_mode": found.locks.mode if found.locks.names else None,
         "rerun_of": found.rerun.job if found.rerun else None,
         "rollout": rollout(found.rollout),
         "omctl": found.omctl,

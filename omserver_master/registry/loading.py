@@ -16,6 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from ..contract.attributes import return_codes
+from ..contract.locknames import lock_names
 from ..contract.mistakes import ModuleMistake
 from ..contract.module import Module
 from ..contract.texts import Text
@@ -123,6 +124,7 @@ def describe(handle: type[Any], source: bytes = b"") -> dict[str, Any]:
         "most_hosts": attributes.most_hosts,
         "engines": list(attributes.engines),
         "rollout": dict(attributes.rollout),
+        "locks": list(lock_names(attributes.lock)),
         "params": [param.describe() for param in params],
         "direct": direct,
         "driven": is_driven(handle, source),

@@ -30,6 +30,7 @@ DEFAULTS: Mapping[str, Any] = {
     "most_hosts": None,
     "engines": [],
     "rollout": {},
+    "locks": [],
     "params": [],
     "direct": False,
     "driven": False,
@@ -119,6 +120,11 @@ class ModuleInfo:
         return options
 
     @property
+    def locks(self) -> tuple[str, ...]:
+        """The locks that its jobs want."""
+        return tuple(self.description["locks"])
+
+    @property
     def direct(self) -> bool:
         """It does everything itself in ``run()``: no steps, no engine, parameters by position."""
         return bool(self.description["direct"])
@@ -178,6 +184,7 @@ class ModuleInfo:
             "timeout",
             "most_hosts",
             "engines",
+            "locks",
             "rollout",
             "params",
             "direct",

@@ -63,7 +63,9 @@ class Taken:
         """Who has it, in a sentence that stays true until that job ends."""
         if self.since is None:
             return f"{self.what} is for job {self.job_id} first, which waits for it too."
-        return f"{self.what} is {'held' if self.host_id is None else 'locked'} by job {self.job_id}."
+        if self.host_id is None:
+            return f"{self.what} is held by job {self.job_id}."
+        return f"{self.what} is locked by job {self.job_id}."
 
 
 def names_for(locks: Iterable[str], host_ids: Iterable[int]) -> list[str]:
@@ -155,7 +157,9 @@ def _held_by_others(conn: Connection, job_id: int) -> list[Taken]:
     return _read(conn, rows.all())
 
 
-def _read(conn: Connection, rows: Sequence[Row[Any, Any, Any] | tuple[str, int, float | None]]) -> list[Taken]:
+def _read(
+    conn: Connection, rows: Sequence[Row[Any, Any, Any] | tuple[str, int, float | None]]
+) -> list[Taken]:
     """Rows of name, job and moment, with the names of the jobs' users and of the hosts."""
     people = _by_id(conn, jobs.c.id, jobs.c.user, {job_id for _, job_id, _ in rows})
     ids = {int(name.removeprefix(_HOST)) for name, _, _ in rows if name.startswith(_HOST)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from . import clock
@@ -18,6 +20,29 @@ def beat(conn: Connection, name: str) -> None:
 def forget_worker(conn: Connection, name: str) -> None:
     """The worker *name* has stopped."""
     conn.execute(delete(workers).where(workers.c.name == name))
+
+
+def alive(conn: Connection, alive_seconds: float = 30) -> int:
+    """How many workers were seen within *alive_seconds*."""
+    seen = workers.c.last_seen > clock.now(conn) - alive_seconds
+    return conn.execute(select(func.count()).select_from(workers).where(seen)).scalar_one()
+
+
+def jobs_at_work(conn: Connection) -> int:
+    """How many jobs workers have now, but for those that are paused: they take nobody's place."""
+    begun = jobs.c.state.in_(("running", "cancelling")), jobs.c.lease_until > clock.now(conn)
+    return conn.execute(select(func.count()).where(*begun)).scalar_one()
+
+
+def jobs_before(conn: Connection, job_ids: Sequence[int]) -> dict[int, int]:
+    """For each of these jobs, how many older ones are in the queue."""
+    found: dict[int, int] = {}
+    before, number = 0, 0
+    for job_id in sorted(job_ids):
+        between = jobs.c.state == "queued", jobs.c.id >= before, jobs.c.id < job_id
+        number += conn.execute(select(func.count()).where(*between)).scalar_one()
+        found[job_id], before = number, job_id
+    return found
 
 
 def list_workers(conn: Connection, alive_seconds: float = 30) -> list[RowMapping]:

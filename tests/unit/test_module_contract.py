@@ -182,7 +182,9 @@ def test_text_after_which_a_word_is_a_word_is_accepted(text: str) -> None:
         ("script", "missing.sh", "no file 'missing.sh'"),
         ("script", "../../../etc/passwd", "no file"),
         ("run_as", "bob", "not known to this version"),
-        ("lock", "db", "not known to this version"),
+        ("lock", "a b", "a name of letters"),
+        ("lock", ("host", ""), "a name of letters"),
+        ("per_host", True, "not known to this version"),
     ],
 )
 def test_a_wrong_attribute_is_named_with_what_is_allowed(attribute: str, value: object, allowed: str) -> None:
