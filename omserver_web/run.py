@@ -87,7 +87,7 @@ def submit():
             hosts=_checked_hosts(),
             confirm=_confirmed(),
             dry_run=_dry_run(plan, module),
-            **plan.options(),
+            **_rollout(plan, module),
             until=number(request.form.get("until")),
         )
     except Refused as refused:
@@ -113,10 +113,22 @@ def _dry_run(plan: Plan, module: Mapping[str, Any]) -> bool | None:
     return (plan.dry_run and plan.touched and bool(module.get("check"))) or None
 
 
-def _until(plan: Plan) -> int | None:
+def _rollout(plan: Plan, module: Mapping[str, Any]) -> dict[str, Any]:
+    """How to go over the hosts; what was said for another module does not count where it cannot be said."""
+    return {} if _alone(module) else plan.options()
+
+
+def _alone(module: Mapping[str, Any]) -> bool:
+    """Whether *module* reaches its hosts by itself, all at once."""
+    return bool(module.get("direct")) and not module.get("driven")
+
+
+def _until(plan: Plan, module: Mapping[str, Any] | None) -> int | None:
     """Until when hosts that are off are tried again: said once, so that the form means one thing."""
     hours = number(plan.rollout.get("hours"))
-    return None if not hours else round(time.time()) + hours * 3600
+    if not hours or module is None or module.get("repeat") == "once" or _alone(module):
+        return None
+    return round(time.time()) + hours * 3600
 
 
 def _chosen(plan: Plan) -> Plan:
@@ -164,7 +176,7 @@ def _page(plan: Plan, refused: Refused | None = None) -> str:
         module=module,
         check=result,
         key=str(uuid.uuid4()),
-        until=_until(plan),
+        until=_until(plan, module),
     )
 
 
@@ -179,7 +191,7 @@ def _check(plan: Plan, module: dict[str, Any] | None) -> Check:
             params=plan.values(module["params"]),
             hosts=list(plan.hosts),
             dry_run=_dry_run(plan, module),
-            **plan.options(),
+            **_rollout(plan, module),
         )
     except Refused as refused:
         _explain(result, refused, module, plan, touched=plan.touched)

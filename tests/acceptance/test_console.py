@@ -88,6 +88,8 @@ PAGES = [
     "/jobs",
     "/jobs/1",
     "/jobs/1/groups",
+    "/jobs/1/again",
+    "/jobs/1/again?on=all",
     "/hosts",
     "/hosts/web-01",
     "/modules",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.console_rig import HOSTS, Browser, FakeMaster, result
+from tests.console_rig import HOSTS, MODULES, Browser, FakeMaster, result
 
 
 @pytest.fixture
@@ -197,7 +197,19 @@ def test_a_run_without_a_roll_out_sends_none(browser: Browser, master: FakeMaste
 
 def test_work_that_is_never_repeated_cannot_be_tried_again(browser: Browser) -> None:
     assert 'name="r.hours"' in browser.get("/run?module=1001&host=web-01").text
-    assert 'name="r.hours"' not in browser.get("/run?module=1007&host=web-01").text
+    text = browser.get("/run?module=1007&params_of=1007&p.service=x&host=web-01&r.hours=24").text
+    assert 'id="run"' in text
+    assert 'name="until"' not in text
+
+
+def test_what_was_said_for_another_module_is_not_sent_for_one_that_goes_its_own_way(
+    browser: Browser, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODULES[0], "direct", True)
+    text = browser.get("/run?module=1001&params_of=1001&host=web-01&r.batch=1&r.hours=24").text
+    assert 'id="rollout"' not in text
+    assert 'name="until"' not in text
+    assert "rollout" not in master.asked("job.preview")[-1]
 
 
 def test_a_page_that_watches_a_job_learns_at_its_end_what_follows(
