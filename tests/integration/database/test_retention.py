@@ -59,6 +59,16 @@ def test_a_pinned_or_unfinished_job_is_kept_whole_whatever_its_age(past: Past) -
     assert past.texts() == [b"open", b"pinned", b"step"]
 
 
+def test_a_job_that_was_pinned_or_taken_up_since_it_was_looked_at_stays_whole(past: Past) -> None:
+    pinned, open_ = past.job(500, [b"pinned"], pinned=True), past.job(500, [b"open"])
+    with begin(past.engine) as conn:
+        conn.execute(update(schema.jobs).where(schema.jobs.c.id == open_).values(finished=None))
+        assert retention.empty_jobs(conn, [pinned, open_]) == (True, 0, 0, 0)
+        conn.execute(update(schema.jobs).values(purged=clock.now(conn)))
+        assert retention.remove_jobs(conn, [pinned, open_]) == (True, 0, 0)
+    assert past.texts() == [b"open", b"pinned"]
+
+
 def test_by_size_the_oldest_outputs_go_until_the_rest_fits(past: Past) -> None:
     oldest, middle, newest = (past.job(days, [bytes([days]) * 50]) for days in (3, 2, 1))
     with read(past.engine) as conn:
@@ -128,6 +138,21 @@ def test_two_purges_at_once_while_results_arrive_lose_nothing_that_is_referred_t
         for id_ in young:
             first = results.results(conn, id_)[0]
             assert outputs.get_output(conn, past.site, first["stdout_id"]) == b"common"
+
+
+def test_a_text_that_is_just_being_referred_to_is_passed_over(past: Past) -> None:
+    if past.engine.dialect.name == "sqlite":
+        return  # there, nobody else writes meanwhile
+    with begin(past.engine) as conn:
+        id_ = outputs.put_output(conn, past.site, b"wanted again")
+    assert id_ is not None
+    with begin(past.engine) as worker:
+        assert outputs.put_output(worker, past.site, b"wanted again") == id_
+        with begin(past.engine) as conn:
+            assert retention.drop_unused(conn, [id_]) == (0, 0)
+    assert past.texts() == [b"wanted again"]
+    with begin(past.engine) as conn:
+        assert retention.drop_unused(conn, [id_])[0] == 1
 
 
 def test_what_would_go_is_said_without_doing_it(past: Past) -> None:
