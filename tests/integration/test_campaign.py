@@ -56,9 +56,8 @@ def test_a_short_storm_breaks_no_promise(place: Place) -> None:
 
 
 def test_defects_are_noticed() -> None:
-    found = {
-        control.name: control.kinds for control in controls.run(["repeat after takeover", "no audit", "crossed answers"])
-    }
+    tried = controls.run(["repeat after takeover", "no audit", "crossed answers"])
+    found = {control.name: control.kinds for control in tried}
     assert {name: bool(kinds) for name, kinds in found.items()} == dict.fromkeys(found, True)
     assert "done twice" in found["repeat after takeover"]
     assert "audit" in found["no audit"]
