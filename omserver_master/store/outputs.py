@@ -81,8 +81,10 @@ def _ids(conn: Connection, digests: list[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for start in range(0, len(digests), 500):
         some = outputs.c.digest.in_(digests[start : start + 500])
-        query = select(outputs.c.digest, outputs.c.id).where(some).with_for_update(read=True, key_share=True)
-        found.update((digest, id_) for digest, id_ in conn.execute(query))
+        # The size stands in the row itself: MariaDB would lock no more than the index's own entry otherwise.
+        query = select(outputs.c.digest, outputs.c.id, outputs.c.size).where(some)
+        locked = conn.execute(query.with_for_update(read=True, key_share=True))
+        found.update((digest, id_) for digest, id_, _ in locked)
     return found
 
 
