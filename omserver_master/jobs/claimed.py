@@ -89,6 +89,11 @@ class ClaimedJob:
             return f"{MOST_ATTEMPTS} workers stopped while they had this job."
         return ""
 
+    @property
+    def paused(self) -> bool:
+        """Whether it begins on no further host until somebody resumes it. From any thread."""
+        return self._run is not None and self._run.paused
+
     def wake(self) -> None:
         """There may be news about this job in the database. From any thread."""
         self._tell("wake")

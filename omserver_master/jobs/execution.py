@@ -107,6 +107,11 @@ class JobRun:
         self._left = {seat.host.id for seat in self.board.seats.values() if seat.left_at is not None}
         self._code_ended = False
 
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for somebody to resume it. From any thread."""
+        return self._rollout.state == "paused"
+
     def wake(self) -> None:
         """Make the run look at the database now. From any thread."""
         self.inbox.put(Wake())

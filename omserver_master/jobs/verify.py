@@ -10,7 +10,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -64,7 +64,7 @@ class Checker:
         """Begin to check *host*; from one thread only."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="verify", daemon=True).start()
+            threading.Thread(target=_turn, args=(self._loop,), name="verify", daemon=True).start()
         asyncio.run_coroutine_threadsafe(self._check(host), self._loop)
 
     def close(self) -> None:
@@ -124,6 +124,17 @@ class Checker:
         if self._what.startswith("tcp:"):
             return f"tcp://{ip or host.name}:{self._what[4:]}"
         return self._what.replace("{ip}", ip or host.name, 1).replace("{name}", host.name, 1)
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run *loop* until it is stopped, and leave nothing of it behind."""
+    with closing(loop):
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=ONE_TRY))
 
 
 def _request(address: SplitResult) -> bytes:

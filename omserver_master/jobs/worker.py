@@ -41,6 +41,8 @@ SWEEP = 5.0
 IDLE_LOOK = 0.5
 #: Seconds that running jobs get to write their end when the worker is stopped.
 STOP_LIMIT = 5.0
+#: Jobs that one worker has at once, with those that are paused: they take hardly anything.
+MOST_HELD = 50
 
 
 class Worker:
@@ -106,7 +108,8 @@ class Worker:
     # -- claiming
 
     def _claim_one(self) -> bool:
-        if len(self._jobs) >= MOST_JOBS:
+        held = self._running()
+        if len(held) >= MOST_HELD or sum(not job.paused for job in held) >= MOST_JOBS:
             return False
         try:
             row = store.transact(self._engine, self._claim)
