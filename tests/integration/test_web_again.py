@@ -39,7 +39,8 @@ AGAIN: dict[str, Any] = {
     ("more", "shown", "absent"),
     [
         ({"state": "running"}, ["pause", "cancel", "pin"], ["resume", "again-menu", "stop-trying"]),
-        ({"state": "paused"}, ["resume", "cancel"], ["pause", "again-menu"]),
+        ({"state": "paused", "pause_asked": True}, ["resume", "cancel"], ["pause", "again-menu"]),
+        ({"state": "paused", "pause_asked": False}, ["pause"], ["resume"]),
         ({"state": "running", "pause_asked": True}, ["resume"], ["pause"]),
         ({"state": "cancelling"}, ["pin"], ["pause", "resume", "cancel"]),
         ({"state": "failed"}, ["again-menu", "pin"], ["pause", "resume", "cancel", "stop-trying"]),
