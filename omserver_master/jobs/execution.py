@@ -462,6 +462,8 @@ class JobRun:
     def _cancel(self) -> None:
         self._cancel_until = time.monotonic() + CANCEL_LIMIT
         self._recorder.cancelling()
+        for seat in self._outbox.drop(lambda seat: seat.answer is not None):
+            self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
         self._outbox.clear()
         for seat in self.board.open():
             if not seat.sent:

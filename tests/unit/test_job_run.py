@@ -220,6 +220,27 @@ def test_cancel_stops_what_runs_and_says_what_was_proved(recorder: FakeRecorder)
     assert recorder.end == ("cancelled", "")
 
 
+def test_a_cancel_ends_at_once_what_waits_for_its_next_step(recorder: FakeRecorder) -> None:
+    class TwoSteps(FakeCode):
+        def send(self, order: Mapping[str, Any]) -> None:
+            assert self.run is not None
+            road.backend_ = "The way is down."
+            item = {"host": order["host"], "seq": 2, "work": Run("true").to_wire()}
+            self.run.inbox.put(ChildSaid({"say": "work", "items": [item]}))
+            self.answered.add(order["host"])
+            recorder.cancel_asked = len(self.answered) == len(HOSTS)
+
+    road = OneRoad(PlayedBackend(everybody(Answer("done", 0, b"first"))))
+    code = TwoSteps()
+    run = JobRun(HOSTS, code, road, recorder, timeout=5, start_by=time.time() + 60)
+    code.start(run)
+    began = time.monotonic()
+    run.run()
+    assert recorder.states() == ["cancelled"] * 3
+    assert recorder.endings[1].stdout == b"first"
+    assert time.monotonic() - began < 8
+
+
 def test_code_that_dies_before_any_dispatch_leaves_its_hosts_not_started(recorder: FakeRecorder) -> None:
     run, _ = a_run(recorder, PlayedBackend(never))
     run.inbox.put(ChildSaid({"say": "crashed", "line": None, "reason": "killed by SIGKILL"}))
