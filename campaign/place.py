@@ -37,6 +37,8 @@ RULES = {
 }
 #: Seconds until a master answers after its start.
 UP_LIMIT = 60.0
+#: Alembic makes the tables of one database at a time in a process.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class CampaignSystem(System):
@@ -68,9 +70,10 @@ class Place:
         self._known: dict[int, psutil.Process] = {}
         self.fleet = self._start_fleet()
         self.server = make_server(database, self.folder)
-        self.system = CampaignSystem(
-            self.folder / "home", modules_dir=MODULES, workers=workers, database_url=self.server.url
-        )
+        with _ONE_AT_A_TIME:
+            self.system = CampaignSystem(
+                self.folder / "home", modules_dir=MODULES, workers=workers, database_url=self.server.url
+            )
         self.system.environment |= {VARIABLE: str(self.points), PACE: str(pace), DEFECT: defect}
         way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
         self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
