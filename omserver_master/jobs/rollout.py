@@ -217,7 +217,7 @@ class Rollout:
 
     @property
     def _next_at(self) -> float:
-        return (self.progress.over or 0.0) + (self.options or {}).get("wait", 0)
+        return (self.progress.over or 0.0) + float((self.options or {}).get("wait", 0))
 
     @property
     def _pause_limit(self) -> float:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from omserver_master.contract.mistakes import ModuleMistake
+from omserver_master.contract.module import Module
 from omserver_master.contract.rollout import RolloutMistake, check_together, loosened, number_of, read_rollout
 from omserver_master.jobs.rollout import Rollout, batches
 
@@ -253,3 +255,13 @@ def test_an_option_without_effect_is_refused(options: dict[str, Any], option: st
 def test_what_is_laxer_than_the_module_says(wanted: dict[str, Any], laxer: str) -> None:
     defaults = {"batch": "10%", "ask": True, "wait": 10, "stop_after": "3", "verify": "tcp:80"}
     assert loosened(defaults, {**defaults, **wanted}, 100) == laxer
+
+
+@pytest.mark.parametrize(
+    "rollout",
+    [{"batch": "0"}, {"canary": ["db-3"]}, {"spread": [["a", "b"]]}, {"ask": True}, ["batch"], None],
+)
+def test_a_module_with_a_roll_out_that_cannot_be_is_broken(rollout: Any) -> None:
+    with pytest.raises(ModuleMistake, match="roll-out options"):
+        type("Modulehandle", (Module,), {"rollout": rollout})
+    type("Modulehandle", (Module,), {"rollout": {"batch": "10%", "spread": "app", "verify": "tcp:22"}})
