@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Insert, select
@@ -56,13 +56,16 @@ def put_sealed(conn: Connection, texts: Iterable[SealedOutput]) -> dict[str, int
     Until the transaction ends, nobody can purge what it answers.
     """
     wanted = {text.digest: text for text in texts}
-    ids = _ids(conn, list(wanted))
-    # Always in one order: two workers that store the same texts must not wait for each other.
-    while missing := [wanted[digest] for digest in sorted(wanted) if digest not in ids]:
-        rows = [{"digest": text.digest, "body": text.body, "size": text.size} for text in missing]
-        conn.execute(_insert_once(conn).inline(), rows)
-        ids.update(_ids(conn, [text.digest for text in missing]))
-    return ids
+    while True:
+        ids = _ids(conn, list(wanted))
+        # Always in one order: two workers that store the same texts must not wait for each other.
+        missing = [wanted[digest] for digest in sorted(wanted) if digest not in ids]
+        if missing:
+            rows = [{"digest": text.digest, "body": text.body, "size": text.size} for text in missing]
+            conn.execute(_insert_once(conn).inline(), rows)
+            ids.update(_ids(conn, [text.digest for text in missing]))
+        if len(ids) == len(wanted) and _hold(conn, ids.values()):
+            return ids
 
 
 def get_output(conn: Connection, site: SiteKey, output_id: int | None) -> bytes:
@@ -81,11 +84,21 @@ def _ids(conn: Connection, digests: list[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for start in range(0, len(digests), 500):
         some = outputs.c.digest.in_(digests[start : start + 500])
-        # The size stands in the row itself: MariaDB would lock no more than the index's own entry otherwise.
-        query = select(outputs.c.digest, outputs.c.id, outputs.c.size).where(some)
-        locked = conn.execute(query.with_for_update(read=True, key_share=True))
-        found.update((digest, id_) for digest, id_, _ in locked)
+        query = select(outputs.c.digest, outputs.c.id).where(some)
+        found.update((digest, id_) for digest, id_ in conn.execute(query))
     return found
+
+
+def _hold(conn: Connection, ids: Collection[int]) -> bool:
+    """Keep these outputs from being purged until the transaction ends; whether all are still there."""
+    if conn.dialect.name == "sqlite":
+        return True  # nobody else writes meanwhile
+    held, wanted = 0, sorted(ids)
+    for start in range(0, len(wanted), 500):
+        some = outputs.c.id.in_(wanted[start : start + 500])
+        query = select(outputs.c.id).where(some).order_by(outputs.c.id)
+        held += len(conn.execute(query.with_for_update(read=True, key_share=True)).all())
+    return held == len(wanted)
 
 
 def _insert_once(conn: Connection) -> Insert:
