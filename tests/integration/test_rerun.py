@@ -192,12 +192,15 @@ def test_hosts_are_named_for_a_rerun_and_must_have_been_in_the_first_job(admin: 
 
 def test_a_rerun_goes_over_its_hosts_as_the_first_did(place: Place, admin: Client) -> None:
     rollout = {"batch": "1", "canary": ["well-2"], "spread": [["well-1", "well-2"]], "ask": False}
-    first = run(admin, ["well-1", "well-2", "bad-1"], rollout=rollout)["id"]
+    first = run(admin, ["well-1", "well-2", "bad-1"], rollout=rollout, locks=["deploy"], lock_mode="refuse")[
+        "id"
+    ]
     plans = [admin.preview_rerun(first, hosts=names)["rollout"] for names in (["well-1"], ["well-2"])]
     assert plans == [{"batch": "1", "ask": False}, {"batch": "1", "canary": ["well-2"], "ask": False}]
     assert admin.preview_rerun(first, on="all")["rollout"] == rollout
     later = wait_for_end(admin, admin.rerun(first, on="failed")["job"]["id"])
     assert later["rollout"] == {"batch": "1", "ask": False}
+    assert (later["locks"], later["lock_mode"]) == (["deploy"], "refuse")
 
 
 def test_a_rollout_for_some_hosts_says_nothing_of_others() -> None:
@@ -320,11 +323,12 @@ def tried(place: Place, admin: Client, first: int) -> dict[str, Any]:
 
 
 def test_hosts_that_were_off_are_tried_until_they_answer(place: Place, admin: Client) -> None:
-    first = run(admin, ["well-1", "off-1", "off-2"], until=soon(), timeout=1)["id"]
+    first = run(admin, ["well-1", "off-1", "off-2"], until=soon(), timeout=1, locks=["nightly"])["id"]
     make_due(place, first)
     one = tried(place, admin, first)
     assert hosts_of(admin, one["id"]) == {"off-1": "unreachable", "off-2": "unreachable"}
     assert (one["rerun_of"], one["params"], one["until"]) == (first, {"word": "x"}, None)
+    assert one["locks"] == ["nightly"]
     place.power(True, "off-1", "off-2")
     make_due(place, one["id"])
     two = tried(place, admin, first)
