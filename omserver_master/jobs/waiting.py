@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping
 
-from omserver_master.store import clock, limits, locks, workers
+from omserver_master.store import limits, locks, workers
 from omserver_master.store.limits import Limits
 from omserver_master.store.locks import Taken
 
@@ -70,12 +70,12 @@ def reasons(conn: Connection, rows: Sequence[Row], most: Limits) -> dict[int, Wh
 
 
 def _look(conn: Connection, queued: Sequence[Row], most: Limits) -> _Site:
-    alive = workers.alive(conn)
+    now, alive = workers.alive(conn)
     at_work = workers.jobs_at_work(conn) if queued else 0
     wanting = [row["id"] for row in queued if row["lock_mode"] == "queue"]
     busy = queued and at_work >= alive * MOST_JOBS
     return _Site(
-        now=clock.now(conn),
+        now=now,
         alive=alive,
         at_work=at_work,
         most=most,

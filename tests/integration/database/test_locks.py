@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,8 @@ import pytest
 from people import add_person, furnish
 from sqlalchemy import Connection, Engine, select, update
 
-from omserver_master.jobs import claiming, settling
-from omserver_master.store import clock, jobs, leases, locks, results, schema
+from omserver_master.jobs import claiming, settling, waiting
+from omserver_master.store import clock, jobs, leases, locks, results, schema, workers
 from omserver_master.store.engine import begin, read, transact
 from omserver_master.store.limits import Limits
 
@@ -239,3 +240,74 @@ def test_limits_hold_when_many_claim_at_once(queue: Queue, most: Limits) -> None
     with ThreadPoolExecutor(4) as pool:
         claims = [pool.submit(queue.claim, f"w{number}", most) for number in range(12)]
         assert len([claim for claim in claims if claim.result(30) is not None]) == 3
+
+
+def why(queue: Queue, job_id: int, most: Limits = NO_LIMITS) -> str:
+    with read(queue.engine) as conn:
+        found = waiting.reasons(conn, [queue.job(job_id)], most)
+    return found[job_id].text if found else ""
+
+
+def at_work(queue: Queue, number: int) -> None:
+    with begin(queue.engine) as conn:
+        for name in range(number):
+            workers.beat(conn, f"w{name}")
+
+
+def test_what_a_job_waits_for_is_said_as_it_is_now(queue: Queue) -> None:
+    first, second, third = queue.submit("deploy"), queue.submit("deploy"), queue.submit(user="bob")
+    assert {why(queue, job_id) for job_id in (first, second, third)} == {"No worker is running."}
+    at_work(queue, 1)
+    assert (why(queue, first), why(queue, third)) == ("", "")
+    assert why(queue, second) == f"Lock deploy is for job {first} first, which waits for it too."
+    queue.claim()
+    assert re.fullmatch(
+        rf"Lock deploy is held by job {first} \(alice, since \d\d:\d\d UTC\)\.", why(queue, second)
+    )
+    assert why(queue, third, Limits(in_all=1)) == "1 job runs already, the most allowed."
+    queue.end(first)
+    assert why(queue, second) == ""
+    queue.claim()
+    mine = queue.submit()
+    assert why(queue, mine, Limits(per_person=1)) == "alice already runs 1 job, the most allowed."
+    assert (why(queue, first), why(queue, second)) == ("", "")
+
+
+def test_a_lock_on_a_host_is_said_with_its_name(queue: Queue) -> None:
+    at_work(queue, 1)
+    first, second = queue.submit("host"), queue.submit("host")
+    queue.claim()
+    assert why(queue, second).startswith(f"Host web-01 is locked by job {first} (alice, since ")
+
+
+def test_busy_workers_are_counted_and_so_are_the_jobs_before(queue: Queue) -> None:
+    at_work(queue, 2)
+    for _ in range(2 * claiming.MOST_JOBS):
+        queue.submit()
+        queue.claim()
+    first, second = queue.submit(), queue.submit()
+    assert why(queue, first) == "All 2 workers are busy; 0 jobs are before it."
+    assert why(queue, second) == "All 2 workers are busy; 1 job is before it."
+
+
+def test_a_job_whose_worker_died_says_so(queue: Queue) -> None:
+    at_work(queue, 2)
+    job_id = queue.submit()
+    queue.claim()
+    with begin(queue.engine) as conn:
+        leases.give_up_leases(conn, "w1")
+    assert re.fullmatch(
+        r"Its worker has not answered since .* UTC; another one takes it up\.", why(queue, job_id)
+    )
+    queue.claim("w0")
+    assert why(queue, job_id) == ""
+    with begin(queue.engine) as conn:
+        jobs.set_reason(conn, job_id, 2, "salt: no answer since 10:02. 37 hosts wait.")
+    assert why(queue, job_id) == "salt: no answer since 10:02. 37 hosts wait."
+
+
+def test_nothing_is_asked_about_jobs_that_are_over(queue: Queue) -> None:
+    job_id = queue.submit()
+    queue.claim()
+    queue.end(job_id)
+    assert waiting.reasons(None, [queue.job(job_id)], NO_LIMITS) == {}  # type: ignore[arg-type]

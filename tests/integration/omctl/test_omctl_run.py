@@ -171,3 +171,16 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_follow_it(logged_in: Fake
     assert watching.returncode == 130
     assert said == "omctl: the job goes on. Follow it: omctl job tail 7\n"
     assert "job.cancel" not in [request.op for request in logged_in.requests]
+
+
+def test_a_job_that_waits_says_for_what_whenever_that_changes(logged_in: FakeMaster, omctl: Omctl) -> None:
+    held = {"code": "lock_held", "text": "Lock deploy is held by job 6 (li).", "values": {"job": 6}}
+    logged_in.job = logged_in.job | {"why": held}
+    ended = omctl(*RUN, "--lock", "deploy", "--lock-mode", "queue")
+    assert ended.out.count("Job 7 waits: Lock deploy is held by job 6 (li).") == 1
+    for op in ("job.preview", "job.submit"):
+        args = logged_in.sent(op).args
+        assert (args["locks"], args["lock_mode"]) == (["deploy"], "queue")
+    listed = omctl("jobs").out.splitlines()
+    assert listed[0].endswith("waits for")
+    assert listed[1].endswith("Lock deploy is held by job 6 (li).")
