@@ -46,6 +46,8 @@ SENTENCES = (
     _l("Stopped: nobody gave the go-ahead within %(time)s."),
     _l("Stopped: %(user)s paused it, and nobody resumed it within %(time)s."),
     _l("Stopped: a canary ended %(state)s."),
+    _l("Stopped after 1 failure (limit %(limit)s)."),
+    _l("Stopped after %(count)s failures (limit %(limit)s)."),
     _l("No worker is running."),
     _l("The worker is busy; 1 job is before it."),
     _l("The worker is busy; %(ahead)s jobs are before it."),

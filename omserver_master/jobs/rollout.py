@@ -178,7 +178,9 @@ class Rollout:
         if self._bad_canary:
             return f"Stopped: a canary ended {self._bad_canary}."
         if self._limit is not None and self._failures >= self._limit:
-            return f"Stopped after {_failures(self._failures)} (limit {self._limit})."
+            if self._failures == 1:
+                return f"Stopped after 1 failure (limit {self._limit})."
+            return f"Stopped after {self._failures} failures (limit {self._limit})."
         return ""
 
     @property
@@ -192,16 +194,27 @@ class Rollout:
         if self.progress.stopped:
             return self.progress.stopped
         if self.paused:
-            return f"Paused by {self.by}." if self.by else f"Waits for a go-ahead after {self._name(0)}."
-        if self.options is None or self._last:
-            return ""
-        batch = self.progress.batch
-        following = self._name(batch + 1)
-        following = following[0].upper() + following[1:] + f" of {self._number(len(self._batches) - 1)}"
+            return f"Paused by {self.by}." if self.by else self._question
+        return "" if self.options is None or self._last else self._next_line
+
+    @property
+    def _question(self) -> str:
+        first = self._number(0)
+        if first:
+            return f"Waits for a go-ahead after batch {first}."
+        return "Waits for a go-ahead after the canary."
+
+    @property
+    def _next_line(self) -> str:
+        """When the next batch starts."""
+        index = self.progress.batch
+        number, following, count = map(self._number, (index, index + 1, len(self._batches) - 1))
         if self.progress.over is not None:
             at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(math.ceil(self._next_at)))
-            return f"{following} starts at {at} UTC."
-        return f"{following} starts when {self._name(batch)} ends."
+            return f"Batch {following} of {count} starts at {at} UTC."
+        if not number:
+            return f"Batch {following} of {count} starts when the canary ends."
+        return f"Batch {following} of {count} starts when batch {number} ends."
 
     def written(self) -> dict[str, Any]:
         """The progress as it is written down."""
@@ -232,10 +245,6 @@ class Rollout:
     def _number(self, index: int) -> int:
         """The number of a batch as people count: the canary is not one of them."""
         return index + ("first" not in (self.options or {}))
-
-    def _name(self, index: int) -> str:
-        number = self._number(index)
-        return f"batch {number}" if number else "the canary"
 
 
 def batches(options: Mapping[str, Any], host_ids: Sequence[int]) -> list[list[int]]:
@@ -286,10 +295,6 @@ class _Room:
         while start < index:
             self._beyond[start], start = index, self._beyond[start]
         return index
-
-
-def _failures(number: int) -> str:
-    return "1 failure" if number == 1 else f"{number} failures"
 
 
 def _span(seconds: float) -> str:
