@@ -225,12 +225,12 @@ def _load(plaintext: bytes) -> dict[str, Any]:
 
 
 def _read(text: str) -> Any:
-    try:
-        value, end = _READER.scan_once(text, 0)
-    except StopIteration:
-        end = -1
-    # The slower way only for what it is needed for: blanks around the object, or saying what is wrong.
-    return value if end == len(text) else _READER.decode(text)
+    # `decode` also skips blanks at both ends; looking for them takes as long as reading a small message.
+    if text.startswith("{"):
+        value, end = _READER.raw_decode(text)
+        if end == len(text):
+            return value
+    return _READER.decode(text)
 
 
 def _not_json(word: str) -> None:
