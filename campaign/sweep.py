@@ -233,7 +233,7 @@ def _batches(scene: Scene) -> None:
 
 def _overdue(scene: Scene) -> None:
     """All workers are busy until a job's time to start is over."""
-    fillers = [scene.wish(seconds=4.0, hosts=(f"h-{n:02}",)) for n in range(1, 17)]
+    fillers = [scene.wish(seconds=8.0, hosts=(f"h-{n:02}",)) for n in range(1, 17)]
     for filler in fillers:
         scene.submit(filler)
     scene.taken(fillers[-1])

@@ -395,7 +395,7 @@ class JobRun:
         if self._cancel_until is not None and answer.rc != 0:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
         elif answer.state == "done":
-            seat.answer = answer
+            seat.answer, seat.left_at = answer, None
             asked = self._flying[event.handle].digest
             seat.done = Step(seat.step, asked, seat.connection_id, seat.handle, answer)
             self._hand_answer(seat, answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -168,3 +169,31 @@ def test_a_host_that_did_its_first_step_was_started_though_its_second_never_came
     assert recorder.states() == ["failed"] * 3
     assert recorder.endings[1].reason.startswith("Cut off after step 1:")
     assert backend.sent == []
+
+
+def test_a_cancelled_job_that_is_taken_up_keeps_what_its_hosts_answered() -> None:
+    """The cancel is seen first; then the engine tells of step one, and the module asks for step two."""
+
+    class TwoSteps(FakeCode):
+        def send(self, order: Mapping[str, Any]) -> None:
+            assert self.run is not None
+            item = {"host": order["host"], "seq": 2, "work": Run("echo second").to_wire()}
+            self.run.inbox.put(ChildSaid({"say": "work", "items": [item]}))
+
+    recorder, code = FakeRecorder(), TwoSteps()
+    recorder.cancel_asked = True
+    stopping = threading.Event()
+
+    class Slow(Left):
+        def _cancel(self, handle: str, hosts: Any) -> Mapping[str, Any]:
+            stopping.wait(3)
+            return super()._cancel(handle, hosts)
+
+    backend = Slow(everybody(OK))
+    run = JobRun(left_seats(), code, OneRoad(backend), recorder, timeout=5, start_by=time.time() - 5)
+    run._tick()
+    code.start(run)
+    run.run()
+    stopping.set()
+    assert recorder.states() == ["cancelled"] * 3
+    assert recorder.endings[1].stdout == b"from before"
