@@ -85,7 +85,8 @@ class ClaimedJob:
         """Why the job cannot be taken up where another worker left it; ``""`` if it can."""
         if self._row["direct"] and before.at_work:
             return "Its worker stopped while the module's own code reached this host."
-        if self.attempt > MOST_ATTEMPTS:
+        # A paused job does nothing to a worker, and may outlive many.
+        if self.attempt > MOST_ATTEMPTS and self._row["state"] != "paused":
             return f"{MOST_ATTEMPTS} workers stopped while they had this job."
         return ""
 

@@ -14,11 +14,13 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import update
 
 from omserver_client import BadRequest, Client, Forbidden
 from omserver_master.jobs.claiming import MOST_JOBS
 from omserver_master.store import connections, hosts
 from omserver_master.store.engine import begin
+from omserver_master.store.schema import jobs
 from tests.integration.conftest import MODULES
 from tests.system import CHECKOUT, System, wait_for_end
 
@@ -286,6 +288,8 @@ def test_a_worker_that_dies_in_the_second_batch_loses_and_doubles_nothing(
 def test_a_worker_that_dies_while_the_job_is_paused_changes_nothing(place: Place, client: Client) -> None:
     job = begin_job(client, QUICK[:4], canary=["quick-1"], ask=True, batch="1")
     wait_for_state(client, job, "paused")
+    with begin(place.system.engine) as conn:  # many workers were restarted meanwhile
+        conn.execute(update(jobs).where(jobs.c.id == job).values(attempt=20))
     place.kill_worker()
     until(lambda: any(worker["alive"] and worker["jobs"] for worker in client.status()["workers"]))
     asked = client.job(job)
