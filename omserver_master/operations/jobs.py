@@ -233,15 +233,18 @@ def _removed(context: Context, job: Mapping[str, Any]) -> NotFound:
 def events(context: Context, args: Events) -> dict[str, Any]:
     """What changed in a job since an event number.
 
-    Waits for something new, or ``until`` the job's end, for at most ``wait`` seconds.
+    Waits for something new, or ``until`` the job's end, for at most ``wait`` seconds. That it waits for something
+    else than when this was asked is new, too.
     """
     end = time.monotonic() + args.wait
+    whys: list[Any] = []
     with context.site.changes.of(args.job) as change:
         while True:
             change.clear()
             answer = _events_now(context, args)
             over = answer["job"]["state"] in FINAL_JOB
-            news = answer["event"] > args.since and args.until == "change"
+            whys.append(answer["job"]["why"])
+            news = (answer["event"] > args.since or whys[0] != whys[-1]) and args.until == "change"
             if over or news or not _changed(context, answer["job"], args.until, change, end):
                 return answer
 
