@@ -233,8 +233,8 @@ def _removed(context: Context, job: Mapping[str, Any]) -> NotFound:
 def events(context: Context, args: Events) -> dict[str, Any]:
     """What changed in a job since an event number.
 
-    Waits for something new, or ``until`` the job's end, for at most ``wait`` seconds. That it waits for something
-    else than when this was asked is new, too.
+    Waits for something new, or ``until`` the job's end, for at most ``wait`` seconds. That the job waits for
+    something else than at first is new, too.
     """
     end = time.monotonic() + args.wait
     whys: list[Any] = []
