@@ -172,6 +172,13 @@ class Backend(ABC):
     def probe(self) -> Reachability:
         """Say within about 2 s whether the control point is up. Never raises for its being down."""
 
+    def just_answered(self) -> bool:
+        """Whether the control point has done something so lately that it need not be asked whether it is up.
+
+        For kinds where asking costs more than a job may wait for.
+        """
+        return False
+
     def inventory(self, seconds: float) -> list[FoundHost]:
         """The hosts that the engine itself knows, with what facts it can tell within *seconds*.
 

@@ -90,6 +90,10 @@ class SaltBackend(Backend):
         reason = self._bus.why_down()
         return Reachability(not reason, reason)
 
+    def just_answered(self) -> bool:
+        """Whether the Salt master has done something for us a moment ago."""
+        return self._bus.just_answered()
+
     def inventory(self, seconds: float) -> list[FoundHost]:
         """The minions whose key is accepted, with the facts of those that tell them within *seconds*."""
         deadline = time.monotonic() + seconds

@@ -47,6 +47,10 @@ class SaltBus(ABC):
     def why_down(self) -> str:
         """Why the Salt master cannot be used just now, in one line; ``""`` when it can. Takes 2 s at most."""
 
+    def just_answered(self) -> bool:
+        """Whether the Salt master has done something for us so lately that it need not be asked."""
+        return False
+
     @abstractmethod
     def publish(
         self,

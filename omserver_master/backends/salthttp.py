@@ -109,13 +109,15 @@ class HttpSaltBus(SaltBus):
 
     def why_down(self) -> str:
         """Why the Salt master cannot be used just now; see `SaltBus`."""
-        if time.monotonic() < self._up_until:
-            return ""
         try:
             self._wheel_keys(_NOBODY, PROBE_TIMEOUT)
         except ConnectionDown as down:
             return str(down)
         return ""
+
+    def just_answered(self) -> bool:
+        """Whether the last order was carried out, a moment ago; see `SaltBus`."""
+        return time.monotonic() < self._up_until
 
     def publish(
         self,
@@ -126,7 +128,7 @@ class HttpSaltBus(SaltBus):
         minions: list[str],
     ) -> set[str]:
         """Send one job; see `SaltBus`."""
-        if reason := self.why_down():
+        if not self.just_answered() and (reason := self.why_down()):
             raise ConnectionDown(reason)
         low: dict[str, Any] = {"client": "local_async", "tgt": minions, "tgt_type": "list", "fun": function}
         low |= {"jid": jid, "arg": list(arguments), "kwarg": dict(keywords)}

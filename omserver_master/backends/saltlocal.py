@@ -33,6 +33,7 @@ def import_salt() -> Any:
     with _import_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import salt._logging
+        import salt.channel.client
         import salt.client
         import salt.config
         import salt.exceptions
@@ -40,6 +41,7 @@ def import_salt() -> Any:
         import salt.utils.args
         import salt.utils.event
         import salt.utils.jid
+        import salt.utils.network
 
         salt._logging.shutdown_temp_handler()
         # Salt's hook for imports of a library that we don't use; with it in place each later import of
@@ -56,6 +58,7 @@ class LocalSaltBus(SaltBus):
         super().__init__()
         self._config = config_dir / "master"
         self._client: Any = None
+        self._channel: Any = None
         self._client_lock = threading.Lock()
         self._known_options: Any = None
         self._options_of = 0
@@ -162,23 +165,29 @@ class LocalSaltBus(SaltBus):
         return Path(self._options()["pki_dir"]) / "minions"
 
     def _publish(self, salt: Any, jid: str, function: str, values: Any, minions: list[str]) -> set[str]:
+        """What ``LocalClient.pub`` does, but over a channel that stays open: a new one takes 3 ms of CPU."""
+        client = self._get_client(salt)
+        load = {"cmd": "publish", "tgt": minions, "tgt_type": "list", "fun": function, "arg": values}
+        load |= {"jid": jid, "key": client.key, "user": client.salt_user}
+        load["ret"] = client.opts.get("ext_job_cache") or ""
+        if client.opts["order_masters"]:
+            load["to"] = PUBLISH_TIMEOUT
         try:
-            sent = self._get_client(salt).pub(
-                minions, function, values, tgt_type="list", jid=jid, timeout=PUBLISH_TIMEOUT, listen=False
-            )
-        except salt.exceptions.AuthenticationError:
-            raise
+            said = self._open_channel(salt, client.opts).send(load, timeout=PUBLISH_TIMEOUT)
         except salt.exceptions.SaltReqTimeoutError as error:
             self._drop_client()
             raise MaybeSent("The Salt master took the job and then fell silent.") from error
-        except salt.exceptions.PublishError as error:
-            if "could not resolve" in str(error).lower() or "no minions" in str(error).lower():
-                return set()
-            raise ConnectionDown(f"The Salt master refuses the job: {error}.") from error
         except salt.exceptions.SaltException as error:
             self._drop_client()
             raise ConnectionDown(f"The Salt master can't be asked: {error}.") from error
-        return set(sent["minions"]) if sent else set()
+        name, words = _error(said)
+        if name == "AuthenticationError":
+            raise salt.exceptions.AuthenticationError(words)
+        if "could not resolve" in words.lower() or "no minions" in words.lower():
+            return set()
+        if name:
+            raise ConnectionDown(f"The Salt master refuses the job: {words}.")
+        return set(said["load"]["minions"])
 
     def _options(self) -> Any:
         """The master's configuration, read again when the file has changed."""
@@ -202,7 +211,18 @@ class LocalSaltBus(SaltBus):
             self._client = salt.client.LocalClient(mopts=self._options().copy())
         return self._client
 
+    def _open_channel(self, salt: Any, options: Any) -> Any:
+        if self._channel is None:
+            host = salt.utils.network.ip_bracket(options["interface"])
+            self._channel = salt.channel.client.ReqChannel.factory(
+                options, crypt="clear", master_uri=f"tcp://{host}:{options['ret_port']}"
+            )
+        return self._channel
+
     def _drop_client(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
         client, self._client = self._client, None
         if client is not None:
             client.destroy()
@@ -218,6 +238,19 @@ class LocalSaltBus(SaltBus):
                 event = subscription.next_event()
                 if event is not None:
                     self._hand_out(event["tag"], event["data"])
+
+
+def _error(said: Any) -> tuple[str, str]:
+    """The name of an error in the master's answer to a publish, and its words; empty if there is none."""
+    error = said.get("error") if isinstance(said, Mapping) else said
+    if isinstance(error, Mapping):
+        return str(error.get("name") or "error"), str(error.get("message"))
+    if error:
+        return "error", str(error)
+    if isinstance(said, Mapping) and isinstance(said.get("load"), Mapping) and "minions" in said["load"]:
+        return "", ""
+    # So it answers a key that is not its own (any more).
+    return "AuthenticationError", "it gave no answer to our key"
 
 
 def _read_returns(salt: Any, options: Any, jid: str, minions: Iterable[str]) -> dict[str, Any]:

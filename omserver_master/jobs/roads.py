@@ -143,7 +143,7 @@ class SiteRoads:
         with road.lock:
             if time.monotonic() - road.looked > FRESH:
                 before = road.state
-                road.state = road.backend.probe()
+                road.state = Reachability(True) if road.backend.just_answered() else road.backend.probe()
                 road.looked = time.monotonic()
                 if road.state != before:
                     self._note(id_, road)
