@@ -77,6 +77,9 @@ CALLS: list[tuple[Callable[[Client], Any], str, dict[str, Any]]] = [
     ),
     (lambda c: c.events(7, 3, 1), "job.events", {"job": 7, "since": 3, "wait": 1, "until": "change"}),
     (lambda c: c.cancel(7), "job.cancel", {"job": 7}),
+    (lambda c: c.pause_job(7), "job.pause", {"job": 7}),
+    (lambda c: c.resume_job(7), "job.resume", {"job": 7}),
+    (lambda c: c.rerun(7, on="failed"), "job.rerun", {"job": 7, "on": "failed"}),
     (lambda c: c.pin_job(7), "job.pin", {"job": 7}),
     (lambda c: c.unpin_job(7), "job.unpin", {"job": 7}),
 ]
@@ -98,7 +101,7 @@ def test_each_method_is_one_operation(call: Callable[[Client], Any], op: str, ar
     request, caller = rig.master.seen[0]
     assert (request.op, request.args) == (op, args)
     assert caller.session_token == "mine"
-    assert (request.key is not None) is (op == "job.submit")
+    assert (request.key is not None) is (op in ("job.submit", "job.rerun"))
 
 
 def test_every_operation_of_the_protocol_has_a_method() -> None:
