@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_
+from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
 
 from omserver_master.store import leases, limits, locks, results
+from omserver_master.store.clock import utc_now
 from omserver_master.store.limits import Limits
 from omserver_master.store.results import HostResult
 from omserver_master.store.schema import jobs
@@ -19,6 +20,19 @@ MOST_JOBS = 8
 _TAKEN_UP = jobs.c.state != "queued"
 #: A job that wants no lock is known by its own row; one that does not wait for a lock is ended instead.
 _LOCKS_FREE = or_(jobs.c.lock_mode != "queue", ~locks.must_wait())
+
+
+#: Made once: every worker asks this at each ring, most often for nothing.
+_SOME = (
+    select(jobs.c.id)
+    .where(jobs.c.state.in_(OPEN_JOB), or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < utc_now()))
+    .limit(1)
+)
+
+
+def may_find(conn: Connection) -> bool:
+    """Whether a `claim` may find something: a look that takes no lock, where SQLite has one for all."""
+    return conn.execute(_SOME).first() is not None
 
 
 def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> RowMapping | None:

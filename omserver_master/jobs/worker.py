@@ -112,7 +112,9 @@ class Worker:
         if len(held) >= MOST_HELD or sum(not job.paused for job in held) >= MOST_JOBS:
             return False
         try:
-            row = store.transact(self._engine, self._claim)
+            with store.read(self._engine) as conn:
+                found = claiming.may_find(conn)
+            row = store.transact(self._engine, self._claim) if found else None
         except Unavailable as error:
             log.warning("cannot look at the queue: %s", error)
             self._stopped.wait(1.0)
