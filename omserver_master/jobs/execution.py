@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 LOOK_FOR_NEWS = 1.0
 #: Seconds that a cancel may take until what is still open is called unknown.
 CANCEL_LIMIT = 20.0
+#: Seconds that a host's answer may come after the engine could not prove that its work was stopped.
+ANSWER_GRACE = 3.0
 #: Seconds that a module's ``after`` may take.
 AFTER_LIMIT = 30.0
 TOO_LATE = "Its time to start was over."
@@ -102,6 +104,7 @@ class JobRun:
         self._stopping = self._interrupted = False
         self._note = ""
         self._owed: set[int] = set()
+        self._unproved: dict[int, float] = {}
         self._open = len(self.board.open())
         self._begun = any(s.sent or s.state in BEGUN for s in self.board.seats.values())
         self._left = {seat.host.id for seat in self.board.seats.values() if seat.left_at is not None}
@@ -194,6 +197,10 @@ class JobRun:
                 self._heed_pause(news.paused_by)
         if self._cancel_until is not None and now >= self._cancel_until:
             self._give_up_proving()
+        for host_id in [id_ for id_, until in self._unproved.items() if until <= now]:
+            del self._unproved[host_id]
+            if self.board.seats[host_id].answer is None:
+                self._end(self.board.seats[host_id], Ending.proved("unknown"))
         if self._cancel_until is None:
             self._fallback.look(self._flying.values())
             self._go_on()
@@ -391,6 +398,8 @@ class JobRun:
         if self._cancel_until is None and self._goes_on(seat, event):
             return
         if self._cancel_until is not None and answer.state != "done":
+            if seat.host.id in self._unproved:
+                self._end(seat, Ending.proved("unknown"))
             return  # what the cancel proves about this host comes as Stopped
         if self._cancel_until is not None and answer.rc != 0:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
@@ -498,6 +507,9 @@ class JobRun:
     def _stopped(self, seat: Seat, event: Stopped) -> None:
         if seat.state != "dispatched" or seat.answer is not None or seat.handle != event.handle:
             return  # it had answered before it was told to stop
+        if event.proof == "unknown":  # it may have answered just before; that answer is under way
+            self._unproved[seat.host.id] = time.monotonic() + ANSWER_GRACE
+            return
         self._end(seat, Ending.proved(event.proof))
 
     def _give_up_for_stop(self) -> None:
