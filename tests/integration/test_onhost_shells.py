@@ -140,3 +140,17 @@ def test_work_that_did_not_arrive_whole_is_not_started(shell: list[str]) -> None
     for part in (b"", b"====", pack(Run("touch /tmp/om-half"), 5)[:20]):
         done = subprocess.run([*shell, *COMMAND[1:]], input=part, capture_output=True, timeout=20)
         assert unpack(done.stdout, Run("true")).state == "not_started"
+
+
+def test_what_was_said_is_read_to_its_end_on_a_host_that_is_slow(shell: list[str]) -> None:
+    """The reader is stopped here, like one that gets no processor; it goes on after the moment of grace."""
+    work = """
+        folder=$(dirname "$(readlink /proc/$$/fd/1)")
+        until [ -s "$folder/out.reader" ]; do :; done
+        read -r reader <"$folder/out.reader"
+        kill -STOP "$reader"
+        echo kept
+        (sleep 4; kill -CONT "$reader") >/dev/null 2>&1 &
+    """
+    answer = go(shell, Run(work))
+    assert (answer.state, answer.rc, answer.stdout) == ("done", 0, b"kept\n")
