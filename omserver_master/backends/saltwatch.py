@@ -27,6 +27,8 @@ ASK_AGAIN_AFTER = 5.0
 MANY = 20
 #: Seconds without an answer to anything, after which a minion counts as not there.
 GIVE_UP_AFTER = 11.0
+#: The same, while others of many still answer: so many at once take their turns, and a small master its time.
+GIVE_UP_IN_A_CROWD = 45.0
 #: The same, when the master was away meanwhile: minions take a while to find it again and to send anew.
 GIVE_UP_AFTER_RESTART = 45.0
 #: How often a minion may say that it runs no such job, before we stop waiting for its return.
@@ -89,6 +91,7 @@ class Watch:
         self._generation = bus.generation
         self._master_is_down = False
         self._patience = GIVE_UP_AFTER
+        self._heard = float("-inf")
 
     def sent(self, minions: Iterable[str]) -> None:
         """The work is on its way to *minions*; from now on they are asked after."""
@@ -168,6 +171,7 @@ class Watch:
                 self.memory.keep(self.flight.handle, minion, answer)
         self.flight.answer(self.hosts[minion].id, answer)
         self._done.add(minion)
+        self._heard = time.monotonic()
         self.answered.set()
         return True
 
@@ -224,6 +228,7 @@ class Watch:
         if host is None or line not in (RUNNING, NOT_RUNNING):
             return
         self._alive.add(minion)
+        self._heard = time.monotonic()
         self._asked_at.pop(minion, None)
         if line == RUNNING:
             self._not_running.pop(minion, None)
@@ -235,10 +240,13 @@ class Watch:
         if self._master_is_down:
             return
         now = time.monotonic()
+        patience = self._patience
+        if len(self._sent) > MANY and now - self._heard < GIVE_UP_AFTER:
+            patience = max(patience, GIVE_UP_IN_A_CROWD)
         for minion, host in self._silent().items():
             # Who answers something else is busy, and not away.
             silent_for = now - max(self._started, self._sent[minion], self.shell.heard(minion))
-            impatient = silent_for >= self._patience
+            impatient = silent_for >= patience
             if self._not_running.get(minion, 0) >= NOT_RUNNING_LIMIT:
                 if impatient or self._patience == GIVE_UP_AFTER:
                     self._lost(minion, host)

@@ -179,6 +179,31 @@ def test_an_answer_that_only_the_new_key_proves_counts_at_the_next_look(scene: S
     assert answer.stdout == b"hi"
 
 
+def test_while_others_of_many_answer_the_silent_get_more_time(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [Target("1", "web-01", "web-01"), Target("2", "web-02", "web-02")]
+    scene.flight = Flight(Run("true"), hosts, new_jid(), time.monotonic() + 60)
+    scene.watch = scene.another_watch()
+    scene.watch.hosts = {host.name: host for host in hosts}
+    scene.watch.sent(["web-01", "web-02"])
+    monkeypatch.setattr(saltwatch, "MANY", 1)
+    monkeypatch.setattr(saltwatch, "ASK_AT", (60.0,))
+    scene.watch.hear("web-02", scene.signed("web-02", scene.flight.handle, DONE))
+    assert scene.taken() is not None
+    now = time.monotonic()
+    monkeypatch.setattr(saltwatch.time, "monotonic", lambda: now + saltwatch.GIVE_UP_AFTER - 1)
+    scene.watch._sent["web-01"] = now - saltwatch.GIVE_UP_AFTER
+    scene.watch._started = now - saltwatch.GIVE_UP_AFTER
+    scene.watch.look()
+    assert scene.taken() is None
+    monkeypatch.setattr(saltwatch.time, "monotonic", lambda: now + saltwatch.GIVE_UP_AFTER + 1)
+    scene.watch.look()
+    answer = scene.taken()
+    assert answer is not None
+    assert answer.state == "unreachable"
+
+
 def test_a_silent_host_is_unreachable(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     look(scene)
     scene.watch._patience = 0.0
