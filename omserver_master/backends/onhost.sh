@@ -34,6 +34,8 @@ keep() {
     while [ "$size" -le "$om_cap" ] && [ "$records" -ge 16 ]; do
         LC_ALL=C dd bs=65536 count=16 <&4 >>"$dir/$1" 2>"$dir/$1.said" &
         reader "$1"
+        # Should somebody have removed our folder: `said` is then not even begun.
+        records=0 bytes=''
         said <"$dir/$1.said"
         [ -z "$bytes" ] || size=$((size + bytes))
         [ -n "$bytes" ] || [ ! -s "$dir/$1" ] || size=$(($(wc -c <"$dir/$1")))
@@ -46,7 +48,6 @@ keep() {
 
 # said: of what dd said on standard input, set $records to how many it read, and $bytes, which not every dd tells.
 said() {
-    records=0 bytes=''
     while IFS='+ ' read -r first second words; do
         case $first:$second:$words in
             *[!0-9]*:*:*) ;;

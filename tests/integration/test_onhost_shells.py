@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +159,27 @@ def test_what_was_said_is_read_to_its_end_on_a_host_that_is_slow(shell: list[str
     """
     answer = go(shell, Run(work))
     assert (answer.state, answer.rc, answer.stdout) == ("done", 0, b"kept\n")
+
+
+def test_nobody_goes_on_when_the_wrappers_folder_is_removed_under_it(shell: list[str]) -> None:
+    marker = f"omserver-{uuid.uuid4().hex}"
+    work = Run('rm -rf "$(dirname "$(readlink /proc/$$/fd/1)")"; echo gone')
+    done = subprocess.run(
+        [*shell, *COMMAND[1:], marker], input=pack(work, 5), capture_output=True, timeout=30
+    )
+    assert unpack(done.stdout, work).state in ("unknown", "done")
+    until = time.monotonic() + 5
+    while (left := _processes(marker)) and time.monotonic() < until:
+        time.sleep(0.1)
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert left == []
+
+
+def _processes(marker: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if marker in path.read_text(errors="replace"):
+                found.append(int(path.parent.name))
+    return found
