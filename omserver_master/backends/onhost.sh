@@ -66,8 +66,9 @@ reader() {
 
 # alarm NAME SECONDS: sleep with fifo NAME held open; a watcher that reads it wakes when the sleep is over.
 # Both are stopped with KILL: dash loses a TERM that comes right after a fork.
+# It is opened for both, which waits for nobody: should this shell be killed now, who keeps our standard output?
 alarm() {
-    sleep "$2" >"$dir/$1" &
+    sleep "$2" 1<>"$dir/$1" &
     alarm=$!
 }
 
