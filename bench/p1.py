@@ -11,6 +11,9 @@ from contextlib import closing
 from .pairs import Compared, Work, compare, timed
 from .saltrows import API, PLAIN, SALT, salt_rig
 
+#: What is left when all of OMServer but the shell on the host takes no time.
+FLOOR = "the floor: our shell with its proof, started by "
+
 
 def measure(pairs: int, only: str = "") -> list[Compared]:
     """All comparisons of this row whose name has *only* in it."""
@@ -32,6 +35,13 @@ def measure(pairs: int, only: str = "") -> list[Compared]:
             ),
             ("one job through salt-api", API, "salt-api by itself", timed(rig.bare_api(minion)), 1.1),
         ]
+        for name, shell, bare in (
+            ("LocalClient.cmd", rig.local_shell(minion), rig.local(minion)),
+            ("salt-api", rig.api_shell(minion), rig.bare_api(minion)),
+        ):
+            if only in FLOOR + name:
+                floor = (f"{name}, our shell", timed(shell)), (name, timed(bare))
+                found.append(compare(FLOOR + name, *floor, pairs=pairs))
         for name, way, their_name, work, target in theirs:
             if only in name:
                 sides = (("OMServer", ours[way]), (their_name, work))

@@ -19,6 +19,8 @@ from .saltrows import API, SALT, Rig, salt_rig
 
 CALLERS = 16
 MINIONS = 4
+#: What is left when all of OMServer but the shell on the host takes no time and no processor.
+FLOOR = "the floor: our shell with its proof, started in 16 threads by "
 #: Jobs of each caller in one turn.
 JOBS = 3
 
@@ -45,6 +47,12 @@ def measure(pairs: int, only: str = "") -> list[Compared]:
             way: [rig.runner(client, way, name) for client, name in zip(clients, minions, strict=True)]
             for way in (SALT, API)
         }
+        for name, shell, bare in (
+            ("LocalClient", rig.local_shell, rig.local),
+            ("salt-api", rig.api_shell, rig.bare_api),
+        ):
+            if only in FLOOR + name:
+                found += _rates(name, list(map(shell, minions)), list(map(bare, minions)), pairs)
         for name, way, callers in (
             ("LocalClient", SALT, [rig.local(minion) for minion in minions]),
             ("salt-api", API, [rig.bare_api(minion) for minion in minions]),
@@ -54,6 +62,16 @@ def measure(pairs: int, only: str = "") -> list[Compared]:
     for one in found:
         print(line(one))
     return found
+
+
+def _rates(
+    name: str, ours: Sequence[Callable[[], None]], theirs: Sequence[Callable[[], None]], pairs: int
+) -> list[Compared]:
+    """Jobs per second of callers that are the same on both sides, but for what they start on the host."""
+    turns = [(Turn(ours, time.process_time), Turn(theirs, time.process_time)) for _ in range(pairs + 1)][1:]
+    mine, other = zip(*turns, strict=True)
+    rates = [turn.rate for turn in mine], [turn.rate for turn in other]
+    return [gathered(FLOOR + name, f"{name}, our shell", name, *rates, unit="jobs/s", more=True)]
 
 
 def _compared(

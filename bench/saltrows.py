@@ -83,7 +83,15 @@ class Rig:
 
         return run
 
-    def bare_api(self, minion: str) -> Callable[[], None]:
+    def local_shell(self, minion: str) -> Callable[[], None]:
+        """Salt's library, starting what a job of ours starts on the host."""
+        return self.local(minion, "cmd.run_all", kwarg=_our_shell())
+
+    def api_shell(self, minion: str) -> Callable[[], None]:
+        """salt-api by itself, starting what a job of ours starts on the host."""
+        return self.bare_api(minion, fun="cmd.run_all", kwarg=_our_shell())
+
+    def bare_api(self, minion: str, **order: Any) -> Callable[[], None]:
         """salt-api by itself: one connection that stays open, one token, one request per job."""
         session = requests.Session()
         session.trust_env = False  # else a variable of the environment overrides the next line
@@ -93,13 +101,25 @@ class Rig:
         said = session.post(f"{self.api['url']}/login", json=login, timeout=30)
         said.raise_for_status()
         session.headers["X-Auth-Token"] = said.json()["return"][0]["token"]
-        order = {"client": "local", "tgt": [minion], "tgt_type": "list", "fun": "test.ping"}
+        order = {"client": "local", "tgt": [minion], "tgt_type": "list", "fun": "test.ping"} | order
 
         def run() -> None:
             answer = session.post(self.api["url"], json=[order], timeout=60)
-            assert answer.json()["return"] == [{minion: True}], answer.text
+            assert answer.json()["return"][0][minion], answer.text
 
         return run
+
+
+def _our_shell() -> dict[str, Any]:
+    """The arguments of ``cmd.run_all`` for a job of ours that runs ``true``."""
+    from omserver_master.backends.onhost import pack
+    from omserver_master.backends.saltjob import new_jid
+    from omserver_master.backends.saltproof import WORK, signed_command
+    from omserver_master.contract.work import Run
+
+    stdin = pack(Run(["true"]), 60).decode()
+    quiet = {"python_shell": False, "output_loglevel": "quiet", "ignore_retcode": True}
+    return {"cmd": signed_command(new_jid(), "", WORK), "stdin": stdin, "reset_system_locale": False} | quiet
 
 
 class _Fleet(SaltFleet):
