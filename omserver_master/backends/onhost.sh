@@ -105,7 +105,8 @@ behind() {
 
 # heard PID: whether this reader has ended; it fails where nobody can tell without waiting.
 heard() {
-    [ -r /proc/uptime ] && state "$1"
+    [ -r /proc/uptime ] || return 1
+    state "$1"
     case $state in '' | Z | X) return 0 ;; esac
     return 1
 }

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from sqlalchemy import Connection, RowMapping
 
 from omserver_client.errors import BadRequest, Forbidden, NotFound
 from omserver_master import audit
@@ -256,12 +257,7 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
     Of a job that is over, only the trying again of its hosts is stopped.
     """
     with store.begin(context.site.engine) as conn:
-        scope = rights.visible_hosts(context.who)
-        row = _visible(conn, args.job, scope)
-        host_ids = [r["host_id"] for r in results.results(conn, args.job)]
-        forbidden = rights.may_run(conn, context.who, row["module"], host_ids)
-        if forbidden and row["user_id"] != context.who.id:
-            raise Forbidden("Cancelling this job needs the right to run it.", module=row["module"])
+        row = to_change(conn, context, args.job, "Cancelling this job needs the right to run it.")
         if row["state"] not in FINAL_JOB or jobs.stop_trying(conn, args.job):
             jobs.ask_cancel(conn, args.job)
             for job in tries.tries_among(jobs.reruns_of(conn, args.job), args.job):
@@ -314,6 +310,24 @@ def _job(context: Context, job_id: int) -> dict[str, Any]:
         shown = views.job(row, results.counts(conn, [job_id], scope)[job_id], why)
         again = {"again": tries.standing(conn, row, scope)}
         return shown | again | views.reruns(jobs.reruns_of(conn, job_id, scope))
+
+
+def to_change(
+    conn: Connection, context: Context, job_id: int, refusal: str, *, own: bool = True
+) -> RowMapping:
+    """The job, for who may change it: whoever may run it, and with *own* whoever submitted it.
+
+    Raises:
+        NotFound: there is none, or it may not be seen.
+        Forbidden: neither is true of who asks; *refusal* says so.
+    """
+    who = context.who
+    row: RowMapping = _visible(conn, job_id, rights.visible_hosts(who))
+    if not own or row["user_id"] != who.id:
+        host_ids = [result["host_id"] for result in results.results(conn, job_id)]
+        if rights.may_run(conn, who, row["module"], host_ids):
+            raise Forbidden(refusal, module=row["module"])
+    return row
 
 
 def _visible(conn: Any, job_id: int, scope: jobs.Scope) -> Any:

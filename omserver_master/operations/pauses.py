@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from omserver_client.errors import BadRequest, Forbidden, NotFound
+from omserver_client.errors import BadRequest
 from omserver_master import audit
-from omserver_master.access import rights
 from omserver_master.store import engine as store
-from omserver_master.store import jobs, pauses, results
+from omserver_master.store import pauses
 
 from .context import Context
-from .jobs import JobId, show
+from .jobs import JobId, show, to_change
 from .table import operation
 
 
@@ -31,14 +30,10 @@ def _set(context: Context, args: JobId, action: str) -> dict[str, Any]:
     who = context.who
 
     def change(conn: Any) -> None:
-        row = jobs.job_row(conn, args.job, rights.visible_hosts(who))
-        if row is None:
-            raise NotFound(f"There is no job {args.job}, or it may not be seen.")
-        if row["user_id"] != who.id or action == "job.resume":  # which makes more hosts begin
-            host_ids = [result["host_id"] for result in results.results(conn, args.job)]
-            if rights.may_run(conn, who, row["module"], host_ids):
-                text = "Pausing or resuming this job needs the right to run it."
-                raise Forbidden(text, module=row["module"])
+        # To resume makes more hosts begin: the right to that may have been taken back meanwhile.
+        own = action == "job.pause"
+        refusal = "Pausing or resuming this job needs the right to run it."
+        row = to_change(conn, context, args.job, refusal, own=own)
         if action == "job.pause" and row["direct"]:
             raise BadRequest("Its module reaches the hosts by itself, so it can't be paused.", field="job")
         changed = (
@@ -50,5 +45,5 @@ def _set(context: Context, args: JobId, action: str) -> dict[str, Any]:
             audit.accepted(conn, context.caller, who, action, f"job {args.job}", row["module"])
 
     store.transact(context.site.engine, change)
-    context.site.ring()
+    context.site.ring(args.job)
     return show(context, args)

@@ -88,11 +88,6 @@ def read_ways(conn: Connection, host: str, told: Sequence[tuple[str, str]]) -> W
     return ways
 
 
-def ways_of(conn: Connection, host_id: int) -> Ways:
-    """The ways to a host in order."""
-    return [(row["connection_id"], row["remote_id"]) for row in connections.routes(conn, [host_id])[host_id]]
-
-
 def with_way(ways: Ways, way: tuple[int, str], place: int | None = None) -> Ways:
     """*ways* with *way* at a *place* (0: first; None: last, or where that connection is already)."""
     there = [connection for connection, _ in ways]

@@ -51,10 +51,6 @@ class World:
     hosts: Mapping[int, HostNow]
     connections: Mapping[str, int]
 
-    def connection_name(self, connection_id: int) -> str:
-        """The name of a connection."""
-        return next(name for name, id_ in self.connections.items() if id_ == connection_id)
-
 
 @dataclass(frozen=True)
 class Change:

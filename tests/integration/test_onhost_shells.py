@@ -93,6 +93,22 @@ def test_what_goes_on_in_the_background_is_not_waited_for(shell: list[str]) -> N
     assert time.monotonic() - began < 4
 
 
+def test_nothing_is_lost_where_the_wrapper_sees_no_processes(shell: list[str]) -> None:
+    """The reader is stopped for a second; who can't see whether it has ended must wait for it."""
+    blind = COMMAND[2].replace("/proc/", "/no-proc-here/")
+    work = Run("""
+        folder=$(dirname "$(readlink /proc/$$/fd/1)")
+        until [ -s "$folder/out.reader" ]; do :; done
+        read -r reader <"$folder/out.reader"
+        kill -STOP "$reader"
+        echo kept
+        (sleep 1; kill -CONT "$reader") >/dev/null 2>&1 &
+    """)
+    done = subprocess.run([*shell, "-c", blind], input=pack(work, 30), capture_output=True, timeout=60)
+    answer = unpack(done.stdout, work)
+    assert (answer.rc, answer.stdout) == (0, b"kept\n")
+
+
 def test_the_quick_is_quick_each_time(shell: list[str]) -> None:
     times = []
     for _ in range(40):

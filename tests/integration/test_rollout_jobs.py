@@ -18,7 +18,7 @@ from sqlalchemy import update
 
 from omserver_client import BadRequest, Client, Forbidden
 from omserver_master.jobs.claiming import MOST_JOBS
-from omserver_master.store import connections, hosts
+from omserver_master.store import connections, grants, hosts
 from omserver_master.store.engine import begin
 from omserver_master.store.schema import jobs
 from tests.integration.conftest import MODULES
@@ -341,5 +341,23 @@ def test_whoever_may_not_run_a_job_may_not_resume_it(place: Place, client: Clien
     place.system.add_user("sam", "operator", module="1001")
     with place.system.client(user="sam") as sam, pytest.raises(Forbidden):
         sam.resume_job(job)
+    client.cancel(job)
+    wait_for_end(client, job)
+
+
+def test_whoever_may_no_longer_run_a_job_of_their_own_may_hold_it_but_not_resume_it(
+    place: Place, client: Client
+) -> None:
+    tom = place.system.add_user("tom", "operator")
+    with place.system.client(user="tom") as owner:
+        job = begin_job(owner, QUICK[:2], canary=["quick-1"], ask=True)
+        wait_for_state(client, job, "paused")
+        with begin(place.system.engine) as conn:
+            for grant in grants.grants_of(conn, tom):
+                grants.remove_grant(conn, grant["id"])
+            grants.add_grant(conn, tom, "operator", module="1001")
+        owner.pause_job(job)
+        with pytest.raises(Forbidden):
+            owner.resume_job(job)
     client.cancel(job)
     wait_for_end(client, job)
