@@ -58,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, help="folder for the evidence of what went wrong")
     parser.add_argument("--only", default="", help="only cells or defects with this in their name")
     parser.add_argument("--places", type=int, default=2, help="how many OMServers a sweep uses at once (2)")
+    parser.add_argument("--budget", type=float, help="minutes after which nothing more is begun")
     parser.add_argument(
         "--pace",
         type=float,
@@ -65,15 +66,20 @@ def _options() -> argparse.Namespace:
         help="claims, heartbeats and pauses times this (0.2); 1: as they are",
     )
     options = parser.parse_args()
+    options.end = time.monotonic() + 60 * (options.budget or float("inf"))
     options.database = options.database or (list(DATABASES) if options.what != "controls" else ["sqlite"])
     return options
+
+
+def _late(options: argparse.Namespace) -> bool:
+    return time.monotonic() > float(options.end)
 
 
 def _storms(options: argparse.Namespace, progress: Progress) -> None:
     seed = options.seed if options.seed is not None else _seed(options, progress)
     left, number = options.minutes * 60.0, 0
     print(f"seed {seed}", flush=True)
-    while left > 0:
+    while left > 0 and not _late(options):
         database = options.database[number % len(options.database)]
         seconds = min(left, STORM)
         left, number = left - seconds, number + 1
@@ -132,7 +138,7 @@ def _play(
     lock: threading.Lock,
 ) -> None:
     with Place(database, pace=options.pace) as place:
-        while True:
+        while not _late(options):
             try:
                 cell = wanted.get_nowait()
             except queue.Empty:
@@ -158,12 +164,15 @@ def _play(
 
 def _controls(options: argparse.Namespace, progress: Progress) -> None:
     names = [name for name in DEFECTS if options.only in name]
+    names = [name for name in names if not progress.has(f"controls/{name}")]
     for control in controls.run(names, pace=options.pace, database=options.database[0]):
         noticed = sorted(control.kinds)
         why = "" if noticed else "not noticed"
         piece = {"good": control.noticed, "says": control.says, "noticed as": noticed, "why": why}
         progress.note(f"controls/{control.name}", piece)
         print(f"{control.name}: {', '.join(noticed) or 'NOT NOTICED'}", flush=True)
+        if _late(options):
+            return
 
 
 if __name__ == "__main__":
