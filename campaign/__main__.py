@@ -1,4 +1,4 @@
-"""``python -m campaign``, ``python -m campaign sweep``, ``python -m campaign controls``."""
+"""``python -m campaign``, ``python -m campaign kills``, ``... sweep``, ``... controls``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import secrets
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.machine import machine
 
-from . import controls, evidence, sweep
+from . import controls, evidence, kills, sweep
 from .defects import DEFECTS
 from .place import Place
 from .progress import Progress, table
@@ -31,10 +34,13 @@ def main() -> int:
     options = _options()
     progress = Progress(options.state)
     before = set(progress.pieces)
-    {"storm": _storms, "sweep": _sweep, "controls": _controls}[options.what](options, progress)
+    doing = {"storm": _storms, "kills": _kills, "sweep": _sweep, "controls": _controls}
+    doing[options.what](options, progress)
     prefix = options.what
     pieces = {name: piece for name, piece in progress.pieces.items() if name.split("/")[0] == prefix}
     print(table(pieces))
+    if options.what == "kills":
+        print(kills.table(_deaths(progress)))
     done = {name: piece for name, piece in pieces.items() if name not in before or not piece["good"]}
     told = {"what": prefix, "pace": options.pace, "machine": machine(), "pieces": pieces}
     if options.json:
@@ -49,13 +55,15 @@ def _bad(pieces: dict[str, dict[str, object]]) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("storm", "sweep", "controls"), default="storm")
+    parser.add_argument("what", nargs="?", choices=("storm", "kills", "sweep", "controls"), default="storm")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long faults are made (10)")
     parser.add_argument("--seed", type=int, help="of everything that is random; printed if not given")
     parser.add_argument("--database", action="append", choices=DATABASES, help="all three if none is named")
     parser.add_argument("--state", type=Path, help="file that keeps what is done; a repeat goes on there")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--keep", type=Path, help="folder for the evidence of what went wrong")
+    parser.add_argument("--rounds", type=int, default=12, help="rounds of kills on each database (12)")
+    parser.add_argument("--kind", action="append", choices=kills.KINDS, help="what is killed; all if unnamed")
     parser.add_argument("--only", default="", help="only cells or defects with this in their name")
     parser.add_argument("--places", type=int, default=2, help="how many OMServers a sweep uses at once (2)")
     parser.add_argument("--budget", type=float, help="minutes after which nothing more is begun")
@@ -113,21 +121,69 @@ def _storm(
     print(f"{name}: {'good' if good else sorted(found.kinds)}; {dict(weather.faults)}", flush=True)
 
 
+def _kills(options: argparse.Namespace, progress: Progress) -> None:
+    """Rounds of one death of each kind in each phase, so many on each database."""
+    kinds = options.kind or list(kills.KINDS)
+    rounds: queue.SimpleQueue[tuple[str, str, int]] = queue.SimpleQueue()
+    for number in range(1, options.rounds + 1):
+        for database in options.database:
+            name = f"kills/{database}/{'+'.join(options.kind or ['all'])}/{number}"
+            if not progress.has(name):
+                rounds.put((name, database, number))
+    _side_by_side(options.places, partial(_play_rounds, options, progress, kinds, rounds))
+
+
+def _play_rounds(
+    options: argparse.Namespace,
+    progress: Progress,
+    kinds: list[str],
+    rounds: queue.SimpleQueue[tuple[str, str, int]],
+    lock: threading.Lock,
+) -> None:
+    while not _late(options):
+        try:
+            name, database, number = rounds.get_nowait()
+        except queue.Empty:
+            return
+        seed = options.seed * 1000 + number if options.seed is not None else secrets.randbelow(1_000_000)
+        with Place(database, pace=options.pace, web="web" in kinds) as place:
+            played = kills.Round(place, seed)
+            deaths = played.play(kills.cells(place, kinds))
+            if deaths.verdict.violations and options.keep:
+                evidence.keep(place, played.acks.all(), options.keep / f"{name.replace('/', '-')}-{seed}")
+        good, missed = not deaths.verdict.violations, dict(deaths.missed)
+        more = {"seed": seed, "faults": dict(deaths.by_cell), "missed": missed}
+        with lock:
+            progress.add(name, good=good, verdict=deaths.verdict, recovery=round(deaths.recovery, 1), **more)
+            print(f"{time.strftime('%H:%M:%S')} {name}: {deaths.by_cell.total()} deaths, missed {missed},")
+            print(f"    {'good' if good else 'BAD'}", *deaths.verdict.violations, flush=True)
+
+
+def _deaths(progress: Progress) -> Counter[str]:
+    """All deaths of good rounds so far, by kind and phase."""
+    found: Counter[str] = Counter()
+    for name in progress.good("kills/"):
+        found.update(progress.pieces[name]["faults"])
+    return found
+
+
+def _side_by_side(number: int, work: Callable[[threading.Lock], None]) -> None:
+    lock = threading.Lock()
+    players = [threading.Thread(target=work, args=(lock,)) for _ in range(number)]
+    for player in players:
+        player.start()
+    for player in players:
+        player.join()
+
+
 def _sweep(options: argparse.Namespace, progress: Progress) -> None:
     for database in options.database:
         wanted: queue.SimpleQueue[sweep.Cell] = queue.SimpleQueue()
         for cell in sweep.cells():
             if options.only in cell.name and not progress.has(f"sweep/{database}/{cell.name}"):
                 wanted.put(cell)
-        lock = threading.Lock()
-        players = [
-            threading.Thread(target=_play, args=(options, progress, database, wanted, lock))
-            for _ in range(min(options.places, wanted.qsize()))
-        ]
-        for player in players:
-            player.start()
-        for player in players:
-            player.join()
+        number = min(options.places, wanted.qsize())
+        _side_by_side(number, partial(_play, options, progress, database, wanted))
 
 
 def _play(

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import select
 
 from omserver_client import Client
 from omserver_master.failpoints import VARIABLE
+from omserver_master.store.engine import begin
+from omserver_master.store.schema import server_list
 from tests.system import CHECKOUT, System
 
+from .console import Browser, Console
 from .process import DEFECT, PACE
 from .servers import make_server
 
@@ -54,10 +58,17 @@ class Place:
         database: one of `servers.DATABASES`.
         pace: what all claims, heartbeats and pauses are multiplied with.
         defect: the name of one of `defects.DEFECTS`.
+        web: whether there is a console, too.
     """
 
     def __init__(
-        self, database: str = "sqlite", *, pace: float = 1.0, defect: str = "", workers: int = 2
+        self,
+        database: str = "sqlite",
+        *,
+        pace: float = 1.0,
+        defect: str = "",
+        workers: int = 2,
+        web: bool = False,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="omcamp", dir="/tmp"))  # sockets want short paths
         self.database, self.pace = database, pace
@@ -79,11 +90,15 @@ class Place:
         self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
         self.system.start()
         self._login()
+        self.console = Console(self.system) if web else None
+        if self.console is not None:
+            self.console.start()
 
     def close(self) -> None:
         """End everything that was started here, and forget it."""
         self._resume_all()
         self.workers()  # so that orphans are known
+        self.kill_console()
         with contextlib.suppress(Exception):
             self.system.stop(signal.SIGKILL)
         for process in self._known.values():
@@ -106,6 +121,14 @@ class Place:
     def client(self) -> Client:
         """A new client of the admin's."""
         return self.system.client(timeout=15.0)
+
+    def browser(self) -> Browser:
+        """The admin at the console, signed in."""
+        assert self.console is not None
+        with begin(self.system.engine) as conn:
+            found = conn.execute(select(server_list.c.server_name, server_list.c.ID))
+            ids = {row.server_name: row.ID for row in found}
+        return Browser(self.console.port, "admin", self.system.passwords["admin"], ids)
 
     def ledger(self) -> list[dict[str, Any]]:
         """What the hosts wrote down so far."""
@@ -157,6 +180,12 @@ class Place:
         with self._lock, contextlib.suppress(ProcessLookupError):
             os.killpg(self.system.pid, signal.SIGKILL)
 
+    def kill_console(self) -> bool:
+        """SIGKILL to the console, if there is one."""
+        if self.console is not None:
+            self.console.kill()
+        return self.console is not None
+
     def suspend(self, process: psutil.Process, seconds: float) -> None:
         """SIGSTOP; :meth:`mend` sends SIGCONT after *seconds*."""
         with self._lock, contextlib.suppress(psutil.NoSuchProcess):
@@ -185,6 +214,8 @@ class Place:
                 self._resume(pid)
             if not self.is_up():
                 self._start_master()
+            if self.console is not None:
+                self.console.start()
 
     def is_up(self) -> bool:
         """Whether the master's process lives."""
