@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
-from omserver_master import service
+from omserver_master import crew
 from omserver_master.commands import main
 from omserver_master.jobs import dispatch, recorder, settling, worker
 
@@ -28,7 +28,7 @@ _SECONDS = (
     (worker, "HEARTBEAT"),
     (worker, "SWEEP"),
     (dispatch, "LATEST_SEND"),
-    (service, "LONGEST_PAUSE"),
+    (crew, "LONGEST_PAUSE"),
 )
 
 
@@ -38,7 +38,7 @@ def keep_pace(pace: float) -> None:
         setattr(module, name, getattr(module, name) * pace)
 
 
-def _spawn(self: service.WorkerProcess) -> subprocess.Popen[bytes]:
+def _spawn(self: crew.WorkerProcess) -> subprocess.Popen[bytes]:
     """As the original, but through this entry."""
     fd = self._far_end.fileno()
     argv = [sys.executable, "-m", "campaign.process", "worker", "--name", self.name, "--bell", str(fd)]
@@ -48,7 +48,7 @@ def _spawn(self: service.WorkerProcess) -> subprocess.Popen[bytes]:
 
 def prepare(environment: Any = os.environ) -> None:
     """Make this process one of the campaign's."""
-    service.WorkerProcess._spawn = _spawn  # type: ignore[method-assign]
+    crew.WorkerProcess._spawn = _spawn  # type: ignore[method-assign]
     keep_pace(float(environment.get(PACE) or 1))
     if environment.get(DEFECT):
         from . import defects

@@ -1,37 +1,26 @@
-"""One running master: the RPyC server in this process, and worker processes beside it."""
+"""One running master: the RPyC server in this process, and its workers: beside it, or elsewhere."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
 from types import TracebackType
 
-from sqlalchemy import Connection
-
-from omserver_client.errors import LoginFailed, Refused, Unavailable
+from omserver_client.errors import LoginFailed, Refused
 
 from . import audit
 from .access import sessions
 from .access.keys import KeyRing
 from .access.throttle import LoginThrottle
+from .crew import Crew
 from .dispatcher import Dispatcher
-from .failpoints import reach
-from .jobs.bell import ANY, Bell, Changes
+from .jobs.bell import Changes
 from .jobs.submission import Rules
 from .keeping import Keep, Keeper
 from .operations.context import Site
 from .registry.pool import ChildPool
 from .registry.registry import Registry
 from .settings import Settings
-from .store import leases, workers
-from .store.engine import make_engine, transact
+from .store.engine import make_engine
 from .store.schema_version import require_current
 from .store.sitekey import read_site_key
 from .wire.bridge import Bridge
@@ -45,10 +34,6 @@ log = logging.getLogger(__name__)
 POOL = 20
 #: Warm children that describe modules.
 DESCRIBERS = 1
-#: A worker that ends is started again after so many seconds, at most.
-LONGEST_PAUSE = 10.0
-#: Seconds that workers get to end.
-STOP_LIMIT = 8.0
 
 
 class Master:
@@ -66,8 +51,7 @@ class Master:
         self._pool = ChildPool(DESCRIBERS)
         self._changes = Changes()
         self._keeper = Keeper(self._engine, site_key, Keep.of(settings))
-        names = [f"{os.uname().nodename}-{os.getpid()}-{number}" for number in range(1, settings.workers + 1)]
-        self._workers = [WorkerProcess(name, self._changes, self._bury) for name in names]
+        self._crew = Crew(settings.workers, self._engine, self._changes.announce)
         registry = Registry(settings.modules_dir, self._pool)
         self.site = Site(
             settings=settings,
@@ -77,7 +61,7 @@ class Master:
             throttle=LoginThrottle(),
             site_key=site_key,
             changes=self._changes,
-            ring=self._ring,
+            ring=self._crew.ring,
         )
         doors = Doors(Dispatcher(self.site).dispatch, self._check_login, self._audit_refusal)
         ring = KeyRing(self._engine, site_key)
@@ -97,8 +81,7 @@ class Master:
         )
 
     def __enter__(self) -> Master:
-        for worker in self._workers:
-            worker.start()
+        self._crew.start()
         self.server.start_in_background()
         self._keeper.start()
         return self
@@ -108,30 +91,9 @@ class Master:
     ) -> None:
         self.server.close()
         self._keeper.stop()
-        end = time.monotonic() + STOP_LIMIT
-        for worker in self._workers:
-            worker.ask_to_stop()
-        for worker in self._workers:
-            worker.stop(max(0.1, end - time.monotonic()))
+        self._crew.stop()
         self._pool.close()
         self._engine.dispose()
-
-    def _bury(self, worker: str) -> None:
-        """A worker process is gone: what it held is settled at once, not when its leases run out."""
-        try:
-            transact(self._engine, lambda conn: self._give_up(conn, worker))
-            transact(self._engine, lambda conn: workers.forget_worker(conn, worker))
-        except Unavailable as error:
-            log.warning("the leases of %s run out by themselves: %s", worker, error)
-
-    @staticmethod
-    def _give_up(conn: Connection, worker: str) -> None:
-        leases.give_up_leases(conn, worker)
-        reach("bury.before_commit")
-
-    def _ring(self, job: int = ANY) -> None:
-        for worker in self._workers:
-            worker.bell.ring(job)
 
     def _check_login(self, user: str, password: str, address: str) -> bool:
         outcome = "ok"
@@ -146,69 +108,3 @@ class Master:
 
     def _audit_refusal(self, address: str, kid: str, reason: str) -> None:
         audit.unopened(self._engine, address, kid, reason)
-
-
-class WorkerProcess:
-    """A worker process that is started again when it ends by itself."""
-
-    def __init__(self, name: str, changes: Changes, bury: Callable[[str], None]) -> None:
-        self.name = name
-        self.bell, self._far_end = Bell.pair()
-        self._changes = changes
-        self._bury = bury
-        self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper = threading.Thread(target=self._keep, name=f"keeps {name}", daemon=True)
-        self._listener = threading.Thread(target=self._listen, name=f"hears {name}", daemon=True)
-
-    def start(self) -> None:
-        self._keeper.start()
-        self._listener.start()
-
-    def ask_to_stop(self) -> None:
-        """Tell the process to end; does not wait."""
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
-        process = self._process
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-
-    def stop(self, seconds: float) -> None:
-        """Wait until the process is gone; after *seconds*, end it the hard way."""
-        self.ask_to_stop()
-        self._keeper.join(seconds)
-        process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait(5.0)
-        self._listener.join(2.0)
-        self.bell.close()
-        self._far_end.close()
-
-    def _keep(self) -> None:
-        pause = 0.2
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            self._process = self._spawn()
-            if self._stopping.is_set():
-                self._process.terminate()
-            code = self._process.wait()
-            self._bury(self.name)
-            if self._stopping.is_set():
-                return
-            log.error("worker %s ended with code %s; starting it again", self.name, code)
-            pause = 0.2 if time.monotonic() - began > 60 else min(LONGEST_PAUSE, pause * 2)
-            self._stopping.wait(pause)
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        fd = self._far_end.fileno()
-        argv = [sys.executable, "-m", "omserver_master", "worker", "--name", self.name, "--bell", str(fd)]
-        argv += ["--parent", str(os.getpid())]
-        return subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.DEVNULL)
-
-    def _listen(self) -> None:
-        while not self._stopping.is_set():
-            if heard := self.bell.wait(1.0):
-                self._changes.announce(heard)

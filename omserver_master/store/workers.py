@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, literal, select, true, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, literal, or_, select, true, update
 
 from . import clock
 from .schema import jobs, workers
+
+_ONE = select(literal(1).label("one")).subquery()
+#: Jobs that workers have now, but for those that are paused: they take nobody's place.
+_AT_WORK = (
+    select(func.count())
+    .where(jobs.c.state.in_(("running", "cancelling")), jobs.c.lease_until > clock.utc_now())
+    .scalar_subquery()
+)
+#: Made once: whoever asks for a job that is not over asks this.
+_CREW = select(clock.utc_now(), workers.c.last_seen, _AT_WORK).select_from(_ONE.outerjoin(workers, true()))
+
+
+class Crew(NamedTuple):
+    """The time, how many workers are ``alive``, and how many jobs they have ``at_work``, paused ones not."""
+
+    now: float
+    alive: int
+    at_work: int
 
 
 def beat(conn: Connection, name: str) -> None:
@@ -17,24 +36,18 @@ def beat(conn: Connection, name: str) -> None:
         conn.execute(insert(workers).values(name=name, started=now, last_seen=now))
 
 
-def forget_worker(conn: Connection, name: str) -> None:
-    """The worker *name* has stopped."""
-    conn.execute(delete(workers).where(workers.c.name == name))
+def forget_worker(conn: Connection, name: str, silent_seconds: float) -> None:
+    """The worker *name* has stopped; so have those that were not seen for *silent_seconds*."""
+    silent = workers.c.last_seen < clock.now(conn) - silent_seconds
+    conn.execute(delete(workers).where(or_(workers.c.name == name, silent)))
 
 
-def alive(conn: Connection, alive_seconds: float = 30) -> tuple[float, int]:
-    """What time it is, and how many workers were seen within *alive_seconds*: often asked, so in one go."""
-    one = select(literal(1).label("one")).subquery()
-    query = select(clock.utc_now(), workers.c.last_seen).select_from(one.outerjoin(workers, true()))
-    rows = conn.execute(query).all()
+def crew(conn: Connection, alive_seconds: float = 30) -> Crew:
+    """The workers that were seen within *alive_seconds*, and what they have to do: in one go."""
+    rows = conn.execute(_CREW).all()
     now: float = rows[0][0]
-    return now, sum(1 for _, seen in rows if seen is not None and seen > now - alive_seconds)
-
-
-def jobs_at_work(conn: Connection) -> int:
-    """How many jobs workers have now, but for those that are paused: they take nobody's place."""
-    begun = jobs.c.state.in_(("running", "cancelling")), jobs.c.lease_until > clock.now(conn)
-    return conn.execute(select(func.count()).where(*begun)).scalar_one()
+    alive = sum(1 for _, seen, _ in rows if seen is not None and seen > now - alive_seconds)
+    return Crew(now, alive, rows[0][2])
 
 
 def jobs_before(conn: Connection, job_ids: Sequence[int]) -> dict[int, int]:
