@@ -4,6 +4,7 @@ OMServerError                    (omserver_client.errors)
 ├── SettingsError (ValueError)   a setting, or the data folder, is not as it must be
 ├── LeaseLost                    another worker has the job now; nothing was written
 ├── CancelAsked                  somebody wants the job stopped; nothing was written
+├── PauseAsked                   somebody wants the job to begin on no further host; nothing was written
 ├── SiteKeyError                 HOME/site.key is missing, readable by others, or not the right one
 ├── DatabaseBehind               the tables are not those of this version
 ├── AuditBroken                  the chain of audit rows does not hold
@@ -25,6 +26,10 @@ class LeaseLost(OMServerError):
 
 class CancelAsked(OMServerError):
     """Somebody wants this job stopped: nothing of it is sent any more."""
+
+
+class PauseAsked(OMServerError):
+    """Somebody wants this job to begin on no further host."""
 
 
 class SiteKeyError(OMServerError):

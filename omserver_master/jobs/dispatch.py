@@ -67,6 +67,8 @@ class Dispatched:
     """The step of each host before this one."""
     reason: str = ""
     """What the job waits for beside, in one line."""
+    begins: bool = False
+    """Whether any of the hosts had not been given anything before."""
 
     @property
     def host_ids(self) -> tuple[int, ...]:
@@ -103,7 +105,10 @@ class Group:
         passed_over = {seat.host.id: seat.passed_over for seat in self.seats if seat.passed_over}
         step = {seat.host.id: seat.step for seat in self.seats}
         done = {seat.host.id: seat.done for seat in self.seats if seat.done is not None}
-        return Dispatched(self.connection_id, self.handle, remote_ids, passed_over, self.digest, step, done)
+        begins = any(not seat.sent for seat in self.seats)
+        return Dispatched(
+            self.connection_id, self.handle, remote_ids, passed_over, self.digest, step, done, begins=begins
+        )
 
     @cached_property
     def digest(self) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from omserver_master.contract.work import ANSWER_STATES, Answer, Work, work_from_wire
-from omserver_master.errors import CancelAsked
+from omserver_master.errors import CancelAsked, PauseAsked
 from omserver_master.failpoints import reach
 
 from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
@@ -341,6 +341,11 @@ class JobRun:
             for seat in group.seats:
                 if seat.sent:
                     self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
+            return
+        except PauseAsked:  # as above; then those that have not begun are held back
+            self._look_for_news = 0.0
+            for seat in group.seats:
+                self._outbox.put(seat, group.work)
             return
         for seat in group.seats:
             seat.state, seat.handle, seat.connection_id = "dispatched", group.handle, group.connection_id

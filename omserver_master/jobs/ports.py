@@ -30,6 +30,7 @@ class Recorder(Protocol):
 
         Raises:
             CancelAsked: the job is to be stopped; nothing may be sent.
+            PauseAsked: a host would begin, and the job is to be paused; nothing of this may be sent.
         """
 
     def not_sent(self, host_ids: Iterable[int]) -> None:

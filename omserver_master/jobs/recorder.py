@@ -90,6 +90,7 @@ class DatabaseRecorder:
                 done=[self._step(host_id, done) for host_id, done in group.done.items()],
                 lease=LEASE,
                 reason=group.reason,
+                begins=group.begins,
             ),
             "step" if group.done else "intent",
         )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Update, bindparam, func, or_, select, update
 
-from ..errors import CancelAsked
+from ..errors import CancelAsked, PauseAsked
 from ..jobs.states import OPEN_HOST
 from . import clock, steps
 from .clock import utc_now
@@ -56,23 +56,28 @@ def mark_dispatched(
     done: Sequence[StepDone] = (),
     lease: float = 0,
     reason: str = "",
+    begins: bool = False,
 ) -> None:
     """Write down, before anything is sent, that *host_ids* get their work over *connection* under *handle*.
 
     The job is running from then on. *passed_over* says, for hosts not on their first way, why not. *work* is
     the hash of what is asked, *step* the number of each host's step (1 if not said), *done* what the steps
     before were answered. With *lease*, the claim is good for so many seconds from now. *reason* is what the
-    job waits for beside.
+    job waits for beside; *begins* whether any of the hosts had not been given anything before.
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
         CancelAsked: somebody was told that the job will be stopped.
+        PauseAsked: it *begins*, and somebody was told that the job begins on no further host.
     """
     renewed: dict[str, Any] = {"lease_until": clock.now(conn) + lease} if lease else {}
     begun = func.coalesce(jobs.c.started, utc_now())
     event = fence(conn, job_id, attempt, started=begun, reason=reason, **renewed)
-    if conn.execute(select(jobs.c.cancel_asked).where(jobs.c.id == job_id)).scalar_one():
+    asked = conn.execute(select(jobs.c.cancel_asked, jobs.c.pause_asked).where(jobs.c.id == job_id)).one()
+    if asked.cancel_asked:
         raise CancelAsked
+    if begins and asked.pause_asked:
+        raise PauseAsked
     steps.record(conn, job_id, done)
     conn.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued").values(state="running"))
     sent = {"state": "dispatched", "handle": handle, "connection": connection, "work": work, "event": event}

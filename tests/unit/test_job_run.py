@@ -11,7 +11,7 @@ import pytest
 
 from omserver_master.backends.base import Backend, ConnectionDown, Flight, Reachability
 from omserver_master.contract.work import Answer, Run
-from omserver_master.errors import CancelAsked
+from omserver_master.errors import CancelAsked, PauseAsked
 from omserver_master.jobs import dispatch
 from omserver_master.jobs.board import Ending, JobHost, Route, Seat
 from omserver_master.jobs.dispatch import Group
@@ -316,6 +316,29 @@ def test_nothing_is_sent_once_the_cancel_was_committed_though_no_bell_told_of_it
     run.run()
     assert recorder.states() == ["not_started"] * 3
     assert recorder.end == ("cancelled", "")
+
+
+def test_nothing_begins_once_a_pause_was_committed_though_no_bell_told_of_it(recorder: FakeRecorder) -> None:
+    asked: list[Any] = []
+
+    def refuse(group: Any) -> None:
+        asked.append(group)
+        if len(asked) == 1:
+            recorder.paused_by = "alice"
+        if recorder.paused_by is not None:
+            raise PauseAsked
+
+    recorder.dispatched = refuse  # type: ignore[method-assign]
+    run, code = a_run(recorder, PlayedBackend(everybody(Answer("done", 0))))
+    code.start(run)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    wait_until(lambda: "paused: Paused by alice." in recorder.trail)
+    assert (len(asked), asked[0].begins, recorder.endings) == (1, True, {})
+    recorder.paused_by = None
+    run.wake()
+    thread.join(10)
+    assert recorder.states() == ["ok"] * 3
 
 
 def test_what_waits_to_be_sent_is_held_back_by_a_cancel() -> None:

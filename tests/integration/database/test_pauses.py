@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 from test_store_jobs import Desk
 
-from omserver_master.errors import LeaseLost
-from omserver_master.store import jobs, pauses
+from omserver_master.errors import LeaseLost, PauseAsked
+from omserver_master.store import jobs, pauses, results
 from omserver_master.store.engine import begin, read
 
 
@@ -60,3 +60,21 @@ def test_what_is_cancelled_or_over_is_not_paused(engine: Engine) -> None:
         assert not pauses.ask_resume(conn, job)
         jobs.finish_job(conn, job, 1, "cancelled")
         assert not pauses.ask_pause(conn, job, "alice")
+
+
+def test_no_host_is_written_down_as_begun_after_a_pause_and_those_at_work_go_on(engine: Engine) -> None:
+    desk = Desk(engine)
+    job, (first, second) = desk.submit(), desk.hosts[:2]
+    desk.claim()
+    with begin(engine) as conn:
+        results.mark_dispatched(conn, job, [first], "jid-1", "salt", 1, begins=True)
+        pauses.ask_pause(conn, job, "alice")
+    with pytest.raises(PauseAsked), begin(engine) as conn:
+        results.mark_dispatched(conn, job, [second], "jid-2", "salt", 1, begins=True)
+    with begin(engine) as conn:
+        results.mark_dispatched(conn, job, [first], "jid-3", "salt", 1, step={first: 2})
+    rows = desk.rows(job)
+    assert (rows[first]["handle"], rows[second]["state"]) == ("jid-3", "pending")
+    with begin(engine) as conn:
+        pauses.ask_resume(conn, job)
+        results.mark_dispatched(conn, job, [second], "jid-4", "salt", 1, begins=True)
