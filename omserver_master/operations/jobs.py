@@ -256,16 +256,18 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
 
     Of a job that is over, only the trying again of its hosts is stopped.
     """
+    asked = [args.job]
     with store.begin(context.site.engine) as conn:
         row = to_change(conn, context, args.job, "Cancelling this job needs the right to run it.")
         if row["state"] not in FINAL_JOB or jobs.stop_trying(conn, args.job):
-            jobs.ask_cancel(conn, args.job)
-            for job in tries.tries_among(jobs.reruns_of(conn, args.job), args.job):
-                jobs.ask_cancel(conn, job["id"])
+            asked += [job["id"] for job in tries.tries_among(jobs.reruns_of(conn, args.job), args.job)]
+            for job_id in asked:
+                jobs.ask_cancel(conn, job_id)
             audit.accepted(conn, context.caller, context.who, "job.cancel", f"job {args.job}", row["module"])
             reach("cancel.before_commit")
     reach("cancel.after_commit")
-    context.site.ring(args.job)
+    for job_id in asked:
+        context.site.ring(job_id)
     return {"job": _job(context, args.job)}
 
 
