@@ -71,7 +71,7 @@ def _acknowledge_before_commit() -> None:
 
 
 def _no_intent() -> None:
-    _replace(DatabaseRecorder, "dispatched", lambda self, group: None)
+    _replace(DatabaseRecorder, "dispatched", lambda self, group: time.monotonic())
 
 
 def _repeat_after_takeover() -> None:

@@ -107,6 +107,7 @@ class Server:
 
     def _identity(self) -> dict[str, Any]:
         own_group: dict[str, Any] = {"start_new_session": True}
+        own_group["env"] = {**os.environ, "TMPDIR": str(self.folder)}  # two at once would share names there
         if self.user:
             own_group |= {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
         return own_group

@@ -87,7 +87,7 @@ class Group:
     remotes: dict[int, str] = field(default_factory=dict)
     """Names of hosts that the engine knew them by when the work was sent, where that was another worker."""
     committed: float = 0.0
-    """The ``time.monotonic()`` moment when it was written down that this is about to be sent."""
+    """A ``time.monotonic()`` moment just before it was committed that this is about to be sent."""
     waits: bool = False
     """Whether a thread is about to send this, and may still be told not to."""
     begun: float = float("-inf")

@@ -335,7 +335,9 @@ class JobRun:
 
     def _send(self, group: Group) -> None:
         try:
-            self._recorder.dispatched(replace(group.fixed(), reason=self._line(self._outbox.reason)))
+            group.committed = self._recorder.dispatched(
+                replace(group.fixed(), reason=self._line(self._outbox.reason))
+            )
         except CancelAsked:  # the next look at the database says so too, and ends what was never sent
             self._look_for_news = 0.0
             for seat in group.seats:
@@ -350,7 +352,6 @@ class JobRun:
         for seat in group.seats:
             seat.state, seat.handle, seat.connection_id = "dispatched", group.handle, group.connection_id
             self._deadlines.setdefault(seat.host.id, time.monotonic() + self._timeout + MARGIN)
-        group.committed = time.monotonic()
         for seat in group.seats:
             seat.sent, seat.answer, seat.done = True, None, None
         self._begun = True

@@ -25,8 +25,11 @@ class News:
 class Recorder(Protocol):
     """Where a run writes what happened. Every method may raise :class:`~omserver_master.errors.LeaseLost`."""
 
-    def dispatched(self, group: Dispatched) -> None:
+    def dispatched(self, group: Dispatched) -> float:
         """Commit that these hosts are about to be given work. Returns only once it is durable.
+
+        Returns:
+            a ``time.monotonic()`` moment just before that commit, which renewed the claim.
 
         Raises:
             CancelAsked: the job is to be stopped; nothing may be sent.

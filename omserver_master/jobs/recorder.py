@@ -71,12 +71,16 @@ class DatabaseRecorder:
         """Note that a worker has begun: committed with the first dispatch, or alone if that takes longer."""
         self._start_due = time.monotonic() + GATHER
 
-    def dispatched(self, group: Dispatched) -> None:
+    def dispatched(self, group: Dispatched) -> float:
         self.flush(force=True)
         self._start_due = float("inf")
+        before = 0.0
         name = "direct" if group.connection_id is None else self._names().get(group.connection_id, "")
-        self._insist(
-            lambda conn: results.mark_dispatched(
+
+        def mark(conn: Connection) -> None:
+            nonlocal before
+            before = time.monotonic()
+            results.mark_dispatched(
                 conn,
                 self._job_id,
                 group.host_ids,
@@ -91,9 +95,10 @@ class DatabaseRecorder:
                 lease=LEASE,
                 reason=group.reason,
                 begins=group.begins,
-            ),
-            "step" if group.done else "intent",
-        )
+            )
+
+        self._insist(mark, "step" if group.done else "intent")
+        return before
 
     def not_sent(self, host_ids: Iterable[int]) -> None:
         ids = list(host_ids)

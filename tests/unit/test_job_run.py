@@ -28,9 +28,13 @@ class FakeRecorder:
         self.end: tuple[str, str] | None = None
         self.cancel_asked = False
         self.paused_by: str | None = None
+        self.slept = 0.0
+        """Seconds that the process sleeps after it has written down the next dispatch."""
 
-    def dispatched(self, group: Any) -> None:
+    def dispatched(self, group: Any) -> float:
         self.trail.append(f"dispatched {group.host_ids}")
+        slept, self.slept = self.slept, 0.0
+        return time.monotonic() - slept
 
     def not_sent(self, host_ids: Any) -> None:
         self.trail.append(f"not sent {tuple(host_ids)}")
@@ -206,6 +210,18 @@ def test_what_was_proved_not_sent_waits_and_is_sent_again(recorder: FakeRecorder
     assert "not sent (1, 2, 3)" in recorder.trail
 
 
+def test_a_worker_that_slept_after_writing_down_a_dispatch_writes_it_down_anew(
+    recorder: FakeRecorder,
+) -> None:
+    recorder.slept = dispatch.LATEST_SEND + 1
+    run, code = a_run(recorder, PlayedBackend(everybody(Answer("done", 0))))
+    code.start(run)
+    run.run()
+    everything = "(1, 2, 3)"
+    assert recorder.trail[:3] == [f"{what} {everything}" for what in ("dispatched", "not sent", "dispatched")]
+    assert recorder.states() == ["ok"] * 3
+
+
 def test_cancel_stops_what_runs_and_says_what_was_proved(recorder: FakeRecorder) -> None:
     run, code = a_run(recorder, PlayedBackend(never))
     code.start(run)
@@ -305,7 +321,7 @@ def test_nothing_begins_after_its_time_to_start_although_the_way_is_open(recorde
 def test_nothing_is_sent_once_the_cancel_was_committed_though_no_bell_told_of_it(
     recorder: FakeRecorder,
 ) -> None:
-    def refuse(group: Any) -> None:
+    def refuse(group: Any) -> float:
         recorder.cancel_asked = True
         raise CancelAsked
 
@@ -321,12 +337,13 @@ def test_nothing_is_sent_once_the_cancel_was_committed_though_no_bell_told_of_it
 def test_nothing_begins_once_a_pause_was_committed_though_no_bell_told_of_it(recorder: FakeRecorder) -> None:
     asked: list[Any] = []
 
-    def refuse(group: Any) -> None:
+    def refuse(group: Any) -> float:
         asked.append(group)
         if len(asked) == 1:
             recorder.paused_by = "alice"
         if recorder.paused_by is not None:
             raise PauseAsked
+        return time.monotonic()
 
     recorder.dispatched = refuse  # type: ignore[method-assign]
     run, code = a_run(recorder, PlayedBackend(everybody(Answer("done", 0))))
