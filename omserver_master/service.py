@@ -13,13 +13,14 @@ from .access.keys import KeyRing
 from .access.throttle import LoginThrottle
 from .crew import Crew
 from .dispatcher import Dispatcher
+from .farbell import FarBell
 from .jobs.bell import Changes
 from .jobs.submission import Rules
 from .keeping import Keep, Keeper
 from .operations.context import Site
 from .registry.pool import ChildPool
 from .registry.registry import Registry
-from .settings import Settings
+from .settings import CELERY, Settings
 from .store.engine import make_engine
 from .store.schema_version import require_current
 from .store.sitekey import read_site_key
@@ -51,7 +52,7 @@ class Master:
         self._pool = ChildPool(DESCRIBERS)
         self._changes = Changes()
         self._keeper = Keeper(self._engine, site_key, Keep.of(settings))
-        self._crew = Crew(settings.workers, self._engine, self._changes.announce)
+        self._crew = self._make_crew(settings)
         registry = Registry(settings.modules_dir, self._pool)
         self.site = Site(
             settings=settings,
@@ -79,6 +80,12 @@ class Master:
         self.server = HardenedServer(
             settings.rpyc_host, settings.rpyc_port, doors, ring, limits=limits, tls=tls, bridge=bridge
         )
+
+    def _make_crew(self, settings: Settings) -> Crew | FarBell:
+        """Who carries out jobs: workers of our own, or those that hear a bell."""
+        if settings.executor == CELERY:
+            return FarBell(settings)
+        return Crew(settings.workers, self._engine, self._changes.announce)
 
     def __enter__(self) -> Master:
         self._crew.start()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from omserver_client.keyfile import PUBLISHED_SECRETS
 
@@ -24,6 +25,8 @@ PREFIX = "OMSERVER_"
 SECRET_KEY = "SECRET_KEY"  # noqa: S105 -- the name of a setting, not a secret
 #: What AUTO_PLATFORM may be, and the kind of connection that it means.
 PLATFORMS = {"saltstack": "salt"} | {kind: kind for kind in KINDS if kind != "salt"}
+#: What EXECUTOR may be: the master's own worker processes, or Celery workers, here or on other machines.
+PROCESSES, CELERY = "processes", "celery"
 #: Folders of the data folder, each of mode 0700.
 FOLDERS = ("keys", "run", "logs")
 
@@ -50,8 +53,11 @@ class Settings:
     config: Path | None
     #: The client key that web and omctl use; None means their own default under home.
     key_file: Path | None
-    #: Worker processes.
+    #: Worker processes of this machine, and whether they are the master's own: `PROCESSES` or `CELERY`.
     workers: int
+    executor: str
+    #: Where masters and Celery workers meet; it may hold a password.
+    broker_url: str = field(repr=False)
     #: Seconds after which the remote name Runcommands answers with the states so far.
     runcommands_wait: int
     #: Bytes of the longest message accepted.
@@ -112,6 +118,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     values = {name.lower(): _checked(name, given) for name in _RULES}
     home = values["home"]
     _check_tls(values)
+    _check_executor(values)
     values["secret_key"] = _secret_key(given)
     _check_bridge(values)
     values["database_url"] = values["database_url"] or f"sqlite:///{home}/omserver.db"
@@ -193,7 +200,7 @@ def _checked(name: str, given: Mapping[str, object]) -> object:
     except SettingsError:
         raise
     except (ValueError, TypeError) as error:
-        shown = "the value given" if name == "DATABASE_URL" else repr(value)
+        shown = "the value given" if name in _SECRET else repr(value)
         raise SettingsError(f"{name} must be {rule.expected}, not {shown}.") from error
 
 
@@ -206,6 +213,13 @@ def _check_tls(values: Mapping[str, object]) -> None:
         raise SettingsError(
             f"RPYC_HOST is {values['rpyc_host']}, which others can reach: that needs TLS_CERT and TLS_KEY"
             " (omserver tls make)."
+        )
+
+
+def _check_executor(values: Mapping[str, object]) -> None:
+    if values["executor"] == CELERY and not values["broker_url"]:
+        raise SettingsError(
+            'EXECUTOR = "celery" needs BROKER_URL: the Redis or RabbitMQ where masters and workers meet.'
         )
 
 
@@ -288,6 +302,25 @@ def _database_url(value: object) -> str:
     return f"{_DRIVERS[scheme]}://{rest}"
 
 
+#: The brokers that are tried with OMServer; with an s at the end of the word, over TLS.
+_BROKERS = ("redis", "rediss", "amqp", "amqps")
+
+
+def _broker_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    parts = urlsplit(value)
+    if parts.scheme not in _BROKERS or not parts.hostname or parts.port == 0:
+        raise ValueError
+    return value
+
+
+def _executor(value: object) -> str:
+    if value not in (PROCESSES, CELERY):
+        raise ValueError
+    return str(value)
+
+
 def _switch(value: object) -> bool:
     words = {
         "1": True,
@@ -314,6 +347,8 @@ def _addresses(value: object) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_address(str(word))) for word in value)
 
 
+#: These are not shown when they are wrong: they may hold a password.
+_SECRET = ("DATABASE_URL", "BROKER_URL")
 _PORT = _whole(1, 65535)
 _DAYS = ("a whole number of days from 1 to 36500", _whole(1, 36_500))
 
@@ -327,6 +362,8 @@ _RULES: dict[str, _Rule] = {
     "MODULES_DIR": _Rule("a folder's path", str(_CHECKOUT / "modules"), _path),
     "KEY_FILE": _Rule("a file's path", None, _path),
     "WORKERS": _Rule("a whole number from 1 to 64", 2, _whole(1, 64)),
+    "EXECUTOR": _Rule(f"{PROCESSES} or {CELERY}", PROCESSES, _executor),
+    "BROKER_URL": _Rule("a URL that begins with " + ", ".join(_BROKERS), "", _broker_url),
     "RUNCOMMANDS_WAIT": _Rule("a whole number of seconds from 1 to 86400", 600, _whole(1, 86400)),
     "MAX_FRAME": _Rule(
         "a whole number of bytes from 65536 to 67108864", 8 * 1024 * 1024, _whole(65536, 64 * 1024 * 1024)

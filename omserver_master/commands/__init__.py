@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "Run everything on this machine, with three real Salt minions.",
     "master": "Run the master: what the console, omctl and programs talk to.",
     "worker": "Run one worker process that carries out jobs.",
+    "celery": "Run workers on this machine that masters elsewhere ring through Celery.",
     "web": "Run the web console.",
     "user": "Add people, say what they may do, give them a new password.",
     "key": "Make, list and revoke the keys of programs that call the master.",

@@ -6,16 +6,18 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from omserver_client import connect
-from omserver_client.errors import OMServerError, Refused
+from omserver_client.errors import OMServerError, Refused, Unavailable
 from omserver_client.keyfile import BadKeyFile, read_key
 
 from ..access.keys import KeyRing
-from ..settings import FOLDERS, Settings, load_settings
-from ..store import audit, keys
+from ..celeryapp import make_app, reachable
+from ..settings import CELERY, FOLDERS, Settings, load_settings
+from ..store import audit, keys, workers
 from ..store.engine import make_engine, read
 from ..store.schema_version import require_current
 from ..store.sitekey import read_site_key
@@ -63,6 +65,12 @@ def _examine() -> Iterator[Finding]:
         yield _try("audit", lambda: _audit(settings), "Find out who changed the database by hand.")
         files = sorted((settings.home / "keys").glob("*.key"))
         yield from (_key_file(file, settings) for file in files)
+        if settings.executor == CELERY:
+            yield _workers(settings)
+    if settings.executor == CELERY:
+        yield _try(
+            "broker", lambda: _broker(settings), "Start it, or correct BROKER_URL. Jobs go on without it."
+        )
     yield _master(settings)
     yield _port("console", settings.web_host, settings.web_port, "WEB_PORT")
 
@@ -105,6 +113,25 @@ def _database(settings: Settings) -> str:
 def _audit(settings: Settings) -> str:
     with read(make_engine(settings.database_url)) as conn:
         return f"{audit.verify(conn, site=read_site_key(settings.site_key)).rows} rows, chain unbroken"
+
+
+def _workers(settings: Settings) -> Finding:
+    with read(make_engine(settings.database_url)) as conn:
+        seen = [row["name"] for row in workers.list_workers(conn) if row["alive"]]
+    text = f"workers: {len(seen)} seen within 30 s" + f" ({', '.join(seen)})" * bool(seen)
+    return Finding(bool(seen), text, "Run `omserver celery` on the machines that are to carry out jobs.")
+
+
+def _broker(settings: Settings) -> str:
+    """The broker's answer; never its URL, which may hold a password."""
+    app = make_app(settings)
+    try:
+        reachable(app)
+    except Exception as error:
+        raise Unavailable(f"it cannot be reached: {str(error).rstrip('.?')}.") from error
+    finally:
+        app.close()
+    return f"{urlsplit(settings.broker_url).hostname} answers"
 
 
 def _key_file(file: Path, settings: Settings) -> Finding:

@@ -16,11 +16,12 @@ from omserver_client.keyfile import PUBLISHED_SECRETS, read_key
 from omserver_master.access import passwords
 from omserver_master.commands import COMMANDS, main
 from omserver_master.settings import PREFIX, load_settings
-from omserver_master.store import audit, schema, users
+from omserver_master.store import audit, schema, users, workers
 from omserver_master.store.engine import begin, make_engine, read
 from omserver_master.store.outputs import put_output
 from omserver_master.store.sitekey import read_site_key
 from tests import cheap_passwords
+from tests.brokers import Redis
 from tests.ports import free_port
 
 Omserver = Callable[..., Result]
@@ -280,6 +281,28 @@ def test_the_doctor_names_each_fault_and_what_to_do(
     assert f"chmod 700 {home}/logs" in output
     assert f"chmod 600 {home}/keys/web.key" in output
     assert "answers" in output
+
+
+def test_the_doctor_misses_celery_workers_and_a_broker(
+    omserver: Omserver, site: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    omserver("key", "create", "web")
+    monkeypatch.setenv(PREFIX + "EXECUTOR", "celery")
+    monkeypatch.setenv(PREFIX + "BROKER_URL", f"redis://:S3cretPass@127.0.0.1:{free_port()}/0")
+    output = omserver("doctor", code=1).output
+    assert [fault.split(":")[0] for fault in _bad(output)] == ["workers", "broker"]
+    assert "omserver celery" in output
+    assert "S3cretPass" not in output
+    redis = Redis().start()
+    try:
+        monkeypatch.setenv(PREFIX + "BROKER_URL", redis.url)
+        with begin(site) as conn:
+            workers.beat(conn, "far-1")
+        output = omserver("doctor").output
+        assert "workers: 1 seen within 30 s (far-1)" in output
+        assert redis.password not in output
+    finally:
+        redis.close()
 
 
 def test_the_doctor_sees_a_site_key_that_others_can_read(

@@ -48,6 +48,7 @@ def test_the_environment_goes_before_config_py_and_that_before_the_default(tmp_p
         ("RPYC_HOST", "a b"), ("WEB_HOST", "http://x/"), ("AUTO_PLATFORM", "puppet"), ("AUTO_PLATFORM", ""),
         ("AUTO_PLATFORM", "salt"),
         ("HOME", " "), ("MODULES_DIR", ""), ("KEY_FILE", ""), ("CONFIRM_ABOVE", "0"),
+        ("EXECUTOR", "threads"), ("EXECUTOR", "Celery"),
         ("KEEP_OUTPUT_DAYS", "0"), ("KEEP_JOBS_DAYS", "-1"), ("KEEP_AUDIT_DAYS", "for ever"),
         ("KEEP_OUTPUT_BYTES", "10G"), ("KEEP_OUTPUT_BYTES", "0"),
         ("TLS_CERT", ""), ("ALLOW_RC4_CLIENTS", "maybe"), ("RC4_CLIENT_ADDRESSES", "10.0.0.0/8"),
@@ -85,6 +86,24 @@ def test_a_wrong_database_url_is_refused_without_showing_its_password(tmp_path: 
 def test_the_settings_never_show_the_databases_password(tmp_path: Path) -> None:
     settings = _load(tmp_path, DATABASE_URL="mariadb://u:S3cretPass@h/d")
     assert settings.database_url == "mysql+pymysql://u:S3cretPass@h/d"
+    assert "S3cretPass" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://:S3cretPass@h/", "S3cretPass", "redis:S3cretPass", "redis://", "redis://:S3cretPass@h:port/0"]
+)
+def test_a_wrong_broker_url_is_refused_without_showing_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="BROKER_URL must be") as error:
+        _load(tmp_path, BROKER_URL=url)
+    assert "S3cretPass" not in str(error.value)
+
+
+def test_celery_needs_a_broker_and_its_password_is_never_shown(tmp_path: Path) -> None:
+    assert _load(tmp_path).executor == "processes"
+    with pytest.raises(SettingsError, match="needs BROKER_URL"):
+        _load(tmp_path, EXECUTOR="celery")
+    settings = _load(tmp_path, EXECUTOR="celery", BROKER_URL="rediss://:S3cretPass@h:6380/1")
+    assert settings.broker_url == "rediss://:S3cretPass@h:6380/1"
     assert "S3cretPass" not in repr(settings)
 
 

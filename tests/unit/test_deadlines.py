@@ -28,6 +28,7 @@ MAY_WAIT = {
     "omserver_master/registry/pool.py:_keep": "a thread that serves the pool until the pool is closed",
     "omserver_master/registry/pool.py:close": "joins that thread, which the lines above have told to end",
     "omserver_master/registry/process.py:kill": "the process was sent SIGKILL two lines above",
+    "omserver_master/farbell.py:_next": "a thread of its own, woken to ring and to end",
     "omserver_master/crew.py:_keep": "a worker process lives as long as its master",
 }
 
