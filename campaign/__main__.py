@@ -200,7 +200,7 @@ def _play(
             except queue.Empty:
                 return
             name = f"sweep/{database}/{cell.name}"
-            outcome = sweep.play(place, cell)
+            outcome = sweep.play(place, cell, keep=options.keep and options.keep / name.replace("/", "-"))
             why = "" if outcome.reached else "its failpoint was not reached"
             with lock:
                 progress.add(

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omserver_client.errors import OMServerError
@@ -331,8 +332,13 @@ def cells() -> Iterator[Cell]:
         yield Cell("intent.before_commit", "sleep:0.7", repeat, "cancel while sending")
 
 
-def play(place: Place, cell: Cell, *, end_limit: float | None = None) -> Outcome:
-    """Play one cell, and judge it; *end_limit*: seconds that its jobs get after the last fault."""
+def play(place: Place, cell: Cell, *, end_limit: float | None = None, keep: Path | None = None) -> Outcome:
+    """Play one cell, and judge it.
+
+    Args:
+        end_limit: seconds that its jobs get after the last fault.
+        keep: the folder for the evidence, if something is wrong.
+    """
     began = time.monotonic()
     scene = Scene(place, cell)
     SCENARIOS[cell.scenario](scene)
@@ -350,7 +356,10 @@ def play(place: Place, cell: Cell, *, end_limit: float | None = None) -> Outcome
         scene.look(wish)
     if cell.action == "stop":
         time.sleep(0.5)  # a sleeper that woke up late may still do harm
-    return Outcome(cell, reached, evidence.verdict(place, asked), time.monotonic() - began, recovery)
+    found = evidence.verdict(place, asked)
+    if found.violations and keep is not None:
+        evidence.keep(place, asked, keep)
+    return Outcome(cell, reached, found, time.monotonic() - began, recovery)
 
 
 def _let_others_take_it(scene: Scene) -> None:
