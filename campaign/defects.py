@@ -86,18 +86,13 @@ def _repeat_after_takeover() -> None:
 
 
 def _no_fence() -> None:
-    def fenced(conn: Any, job_id: int, *_: Any, even_finished: bool = False, **values: Any) -> Any:
-        mine = schema.jobs.c.id == job_id
-        conn.execute(update(schema.jobs).where(mine).values(event=schema.jobs.c.event + 1, **values))
-        return conn.execute(select(schema.jobs.c.event, schema.jobs.c.lock_mode).where(mine)).one()
+    def fence(conn: Any, job_id: int, attempt: int, **changes: Any) -> Any:
+        held = conn.execute(select(schema.jobs.c.attempt).where(schema.jobs.c.id == job_id)).scalar_one()
+        return guarded(conn, job_id, held, **{**changes, "even_finished": True})
 
-    def fence(*arguments: Any, **values: Any) -> int:
-        return int(fenced(*arguments, **values).event)
-
+    guarded = leases.fence
     for module in (leases, results, jobs, pauses):
-        for name, open_gate in (("fence", fence), ("fenced", fenced)):
-            if hasattr(module, name):
-                _replace(module, name, open_gate)
+        _replace(module, "fence", fence)
     _replace(DatabaseRecorder, "news", lambda self: None)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, bindparam, false, or_, select
 
 from omserver_master.store import leases, limits, locks, results
-from omserver_master.store.clock import utc_now
 from omserver_master.store.limits import Limits
 from omserver_master.store.results import HostResult
 from omserver_master.store.schema import jobs
@@ -22,12 +24,24 @@ _TAKEN_UP = jobs.c.state != "queued"
 _LOCKS_FREE = or_(jobs.c.lock_mode != "queue", ~locks.must_wait())
 
 
-#: Made once: every worker asks this at each ring, most often for nothing.
-_SOME = (
-    select(jobs.c.id)
-    .where(jobs.c.state.in_(OPEN_JOB), or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < utc_now()))
-    .limit(1)
-)
+# Made once: every worker asks this at each ring, most often for nothing.
+_SOME = select(jobs.c.id).where(jobs.c.state.in_(OPEN_JOB), leases.FREE).limit(1)
+
+
+@cache
+def _next(*, full: bool, busy: bool, passed: bool) -> Select[Any]:
+    """A statement for the next job; jobs of the queue only if they are to be cancelled when it is *full*.
+
+    *busy* and *passed* say whether there are people, or jobs, to be left out.
+    """
+    fits = false() if full else _LOCKS_FREE
+    if busy:
+        fits &= jobs.c.user_id.not_in(bindparam("busy", expanding=True))
+    # What is to be cancelled waits for nothing.
+    conditions = [or_(_TAKEN_UP, jobs.c.cancel_asked, fits)]
+    if passed:
+        conditions.append(jobs.c.id.not_in(bindparam("passed", expanding=True)))
+    return leases.oldest_free(OPEN_JOB, *conditions)
 
 
 def may_find(conn: Connection) -> bool:
@@ -44,7 +58,7 @@ def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> 
         limits.hold_all(conn)
     passed: list[int] = []
     while True:
-        row = leases.next_job(conn, OPEN_JOB, _may_begin(conn, most), *_without(passed))
+        row = _look(conn, most, passed)
         if row is None:
             return None
         if row["state"] == "queued" and not row["cancel_asked"] and _must_wait(conn, row, most):
@@ -55,18 +69,14 @@ def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> 
             return claimed
 
 
-def _may_begin(conn: Connection, most: Limits) -> ColumnElement[bool]:
-    """The condition for jobs of the queue; what is to be cancelled there waits for nothing."""
-    if most.in_all and limits.running(conn) >= most.in_all:
-        return or_(_TAKEN_UP, jobs.c.cancel_asked)
-    fits = _LOCKS_FREE
-    if most.per_person and (busy := limits.people_with(conn, most.per_person)):
-        fits &= jobs.c.user_id.not_in(busy)
-    return or_(_TAKEN_UP, jobs.c.cancel_asked, fits)
-
-
-def _without(passed: list[int]) -> list[ColumnElement[bool]]:
-    return [jobs.c.id.not_in(passed)] if passed else []
+def _look(conn: Connection, most: Limits, passed: list[int]) -> RowMapping | None:
+    """The next job that nobody has and that may begin now, as far as a look tells; none of *passed*."""
+    full = most.in_all > 0 and limits.running(conn) >= most.in_all
+    busy = limits.people_with(conn, most.per_person) if most.per_person and not full else set()
+    given: dict[str, object] = {"busy": sorted(busy)} if busy else {}
+    given |= {"passed": passed} if passed else {}
+    wanted = _next(full=full, busy=bool(busy), passed=bool(passed))
+    return conn.execute(wanted, given).mappings().first()
 
 
 def _must_wait(conn: Connection, row: RowMapping, most: Limits) -> bool:

@@ -107,6 +107,8 @@ class JobRun:
         self._unproved: dict[int, float] = {}
         self._open = len(self.board.open())
         self._begun = any(s.sent or s.state in BEGUN for s in self.board.seats.values())
+        if not self._begun:  # who was not at work yet was told by the claim how things stand
+            self._look_for_news = time.monotonic() + LOOK_FOR_NEWS
         self._left = {seat.host.id for seat in self.board.seats.values() if seat.left_at is not None}
         self._code_ended = False
 

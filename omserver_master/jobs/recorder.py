@@ -180,9 +180,10 @@ class DatabaseRecorder:
         """Commit the last endings and the job's end together."""
 
         def end(conn: Connection) -> None:
+            stands = jobs.finish_job(conn, self._job_id, self._attempt, state, reason)
             if self._kept:
-                self._store(conn)
-            jobs.finish_job(conn, self._job_id, self._attempt, state, reason)
+                results.store_under(conn, self._job_id, stands, self._kept)
+                self._note_seen(conn)
 
         self._insist(end, "finish")
         self._kept.clear()
@@ -205,6 +206,9 @@ class DatabaseRecorder:
 
     def _store(self, conn: Connection) -> None:
         results.store_results(conn, self._job_id, self._attempt, self._kept)
+        self._note_seen(conn)
+
+    def _note_seen(self, conn: Connection) -> None:
         hosts.note_seen(conn, [end.host_id for end in self._kept if end.rc is not None])
 
     def _commit_start(self, reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Float, bindparam, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -32,6 +32,35 @@ def _mysql(element: Any, compiler: Any, **options: Any) -> str:
 @compiles(utc_now, "postgresql")
 def _postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return "(clock_timestamp() AT TIME ZONE 'UTC')"
+
+
+class utc_in(FunctionElement[float]):  # noqa: N801 -- as above
+    """The time so many seconds after the statement runs, UTC."""
+
+    type = UtcTime()
+    inherit_cache = True
+
+    def __init__(self, seconds: str) -> None:
+        """*seconds* is the name of the parameter that says how many."""
+        super().__init__(bindparam(seconds, type_=Float()))
+
+
+@compiles(utc_in, "sqlite")
+def _sqlite_in(element: Any, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
+
+
+@compiles(utc_in, "mysql")
+@compiles(utc_in, "mariadb")
+def _mysql_in(element: Any, compiler: Any, **options: Any) -> str:
+    return f"UTC_TIMESTAMP(6) + INTERVAL {compiler.process(element.clauses, **options)} SECOND"
+
+
+@compiles(utc_in, "postgresql")
+def _postgresql_in(element: Any, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"(clock_timestamp() AT TIME ZONE 'UTC' + make_interval(secs => {seconds}))"
 
 
 _NOW = select(utc_now())

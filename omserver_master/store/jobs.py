@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from ..jobs.states import FINAL_JOB
 from . import clock, locks
-from .leases import fence, fenced
+from .leases import Fenced, fence
 from .schema import client_keys, host_results, jobs, server_list, users
 
 #: The ids of the hosts that somebody may see; None: all of them.
@@ -176,16 +176,16 @@ def set_reason(conn: Connection, job_id: int, attempt: int, reason: str) -> None
     fence(conn, job_id, attempt, reason=reason)
 
 
-def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> None:
+def finish_job(conn: Connection, job_id: int, attempt: int, state: str, reason: str = "") -> Fenced:
     """End the job, for good, and release its locks.
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
     """
-    now = clock.now(conn)
-    ended = fenced(conn, job_id, attempt, state=state, reason=reason, finished=now, lease_until=None)
-    if ended.lock_mode:
+    stands = fence(conn, job_id, attempt, over=True, state=state, reason=reason)
+    if stands.lock_mode:
         locks.release(conn, job_id)
+    return stands
 
 
 def overdue_jobs(conn: Connection) -> list[RowMapping]:

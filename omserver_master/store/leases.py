@@ -7,23 +7,66 @@ that slept through its lease finds that the number has moved on and writes nothi
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, case, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ..errors import LeaseLost
 from . import clock
+from .clock import utc_in, utc_now
 from .schema import jobs
 
+#: No worker has it, or none that has said for the time of a lease that it lives.
+FREE = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < utc_now())
 
-def next_job(
-    conn: Connection, states: Collection[str], *conditions: ColumnElement[bool]
-) -> RowMapping | None:
-    """The oldest job in one of *states* that has no live lease and meets *conditions*, locked; or None."""
+# Made once: making them costs more than the database takes for them.
+_THIS = jobs.c.id == bindparam("this")
+_CLAIM = (
+    update(jobs)
+    .where(_THIS, jobs.c.finished.is_(None), FREE)
+    .values(
+        worker=bindparam("name"),
+        attempt=jobs.c.attempt + 1,
+        lease_until=utc_in("seconds"),
+        state=case((jobs.c.state == "queued", "running"), else_=jobs.c.state),
+    )
+)
+_CLAIM_AND_READ = _CLAIM.returning(jobs)
+_RENEW = (
+    update(jobs)
+    .where(
+        _THIS,
+        jobs.c.worker == bindparam("name"),
+        jobs.c.attempt == bindparam("claim"),
+        jobs.c.finished.is_(None),
+    )
+    .values(lease_until=utc_in("seconds"))
+)
+_ROW = select(jobs).where(_THIS)
+_HOW = jobs.c.event, jobs.c.lock_mode, jobs.c.cancel_asked, jobs.c.pause_asked, utc_now()
+_STANDS = select(*_HOW).where(_THIS)
+
+
+def oldest_free(states: Collection[str], *conditions: ColumnElement[bool]) -> Select[Any]:
+    """A statement for the oldest job in one of *states* that has no live lease and meets *conditions*."""
     columns = jobs.c.id, jobs.c.state, jobs.c.user_id, jobs.c.cancel_asked, jobs.c.lock_mode
-    free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < clock.now(conn))
-    oldest = select(*columns).where(jobs.c.state.in_(states), free, *conditions).order_by(jobs.c.id).limit(1)
-    return conn.execute(oldest.with_for_update(skip_locked=True)).mappings().first()
+    oldest = select(*columns).where(jobs.c.state.in_(states), FREE, *conditions).order_by(jobs.c.id).limit(1)
+    return oldest.with_for_update(skip_locked=True)
 
 
 def claim_this(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> RowMapping | None:
@@ -31,43 +74,21 @@ def claim_this(conn: Connection, job_id: int, worker: str, lease_seconds: float)
 
     A queued one is running from then on. The row is as it stands after the claim.
     """
-    now = clock.now(conn)
-    claimed = conn.execute(
-        update(jobs)
-        .where(
-            jobs.c.id == job_id,
-            jobs.c.finished.is_(None),
-            or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now),
-        )
-        .values(
-            worker=worker,
-            attempt=jobs.c.attempt + 1,
-            lease_until=now + lease_seconds,
-            state=case((jobs.c.state == "queued", "running"), else_=jobs.c.state),
-        )
-    )
-    return _row(conn, job_id) if claimed.rowcount else None
+    mine = {"this": job_id, "name": worker, "seconds": lease_seconds}
+    if conn.dialect.update_returning:
+        return conn.execute(_CLAIM_AND_READ, mine).mappings().first()
+    return _row(conn, job_id) if conn.execute(_CLAIM, mine).rowcount else None
 
 
-def renew_lease(conn: Connection, job_id: int, worker: str, attempt: int, lease_seconds: float) -> RowMapping:
-    """Prolong the lease; the row tells, among other things, whether ``cancel_asked``.
+def renew_lease(conn: Connection, job_id: int, worker: str, attempt: int, lease_seconds: float) -> None:
+    """Prolong the lease.
 
     Raises:
         LeaseLost: another worker has the job, or it is finished.
     """
-    renewed = conn.execute(
-        update(jobs)
-        .where(
-            jobs.c.id == job_id,
-            jobs.c.worker == worker,
-            jobs.c.attempt == attempt,
-            jobs.c.finished.is_(None),
-        )
-        .values(lease_until=clock.now(conn) + lease_seconds)
-    )
-    if not renewed.rowcount:
+    mine = {"this": job_id, "name": worker, "claim": attempt, "seconds": lease_seconds}
+    if not conn.execute(_RENEW, mine).rowcount:
         raise LeaseLost
-    return _row(conn, job_id)
 
 
 def release_job(conn: Connection, job_id: int, attempt: int, reason: str, wait_seconds: float = 0) -> None:
@@ -76,46 +97,83 @@ def release_job(conn: Connection, job_id: int, attempt: int, reason: str, wait_s
     Raises:
         LeaseLost: another worker has the job.
     """
-    until = clock.now(conn) + wait_seconds
-    fence(conn, job_id, attempt, worker=None, lease_until=until, reason=reason)
+    fence(conn, job_id, attempt, lease=wait_seconds, worker=None, reason=reason)
 
 
 def give_up_leases(conn: Connection, worker: str) -> int:
     """The process called *worker* is known to be gone: its leases end now; how many there were."""
-    held = jobs.c.worker == worker, jobs.c.finished.is_(None), jobs.c.lease_until > clock.now(conn)
+    held = jobs.c.worker == worker, jobs.c.finished.is_(None), jobs.c.lease_until > utc_now()
     return conn.execute(update(jobs).where(*held).values(lease_until=clock.now(conn) - 1)).rowcount
 
 
 def fence(
-    conn: Connection, job_id: int, attempt: int, *, even_finished: bool = False, **changes: object
-) -> int:
-    """Lock the job's row for the rest of the transaction, change it, and return its next event number.
+    conn: Connection,
+    job_id: int,
+    attempt: int,
+    *,
+    even_finished: bool = False,
+    lease: float | None = None,
+    begun: bool = False,
+    over: bool = False,
+    **changes: object,
+) -> Fenced:
+    """Lock the job's row for the rest of the transaction, change it, and say how it stands.
 
-    *even_finished* says whether that may happen to a finished job too.
+    Args:
+        even_finished: whether that may happen to a finished job too.
+        lease: the claim is good for so many seconds from now.
+        begun: the job has started, if it had not before.
+        over: it ends now, and so does the claim.
+        changes: new values of columns.
 
     Raises:
         LeaseLost: *attempt* is not the job's latest claim, or the job is finished.
     """
-    number: int = fenced(conn, job_id, attempt, even_finished=even_finished, **changes).event
-    return number
-
-
-def fenced(
-    conn: Connection, job_id: int, attempt: int, *, even_finished: bool = False, **changes: object
-) -> Row[Any, Any]:
-    """As `fence`; return the job's next ``event`` number, and its ``lock_mode``.
-
-    Raises:
-        LeaseLost: as `fence`.
-    """
-    held = [jobs.c.id == job_id, jobs.c.attempt == attempt]
-    if not even_finished:
-        held.append(jobs.c.finished.is_(None))
-    changed = conn.execute(update(jobs).where(*held).values(event=jobs.c.event + 1, **changes))
-    if not changed.rowcount:
+    change = _fence(
+        tuple(changes), even_finished=even_finished, lease=lease is not None, begun=begun, over=over
+    )
+    values = {f"new_{name}": value for name, value in changes.items()}
+    values |= {"this": job_id, "claim": attempt} | ({} if lease is None else {"seconds": lease})
+    if conn.dialect.update_returning:
+        row = conn.execute(_fence_and_say(change), values).first()
+    else:
+        row = conn.execute(_STANDS, values).one() if conn.execute(change, values).rowcount else None
+    if row is None:
         raise LeaseLost
-    return conn.execute(select(jobs.c.event, jobs.c.lock_mode).where(jobs.c.id == job_id)).one()
+    return Fenced(*row)
+
+
+class Fenced(NamedTuple):
+    """How a job stands whose row was just locked and changed."""
+
+    event: int
+    """The number of its next event."""
+    lock_mode: str
+    cancel_asked: bool
+    pause_asked: bool
+    now: float
+    """The database's time, in unix seconds."""
+
+
+@cache
+def _fence(names: tuple[str, ...], *, even_finished: bool, lease: bool, begun: bool, over: bool) -> Update:
+    changes: dict[str, Any] = {name: bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
+    if lease:
+        changes["lease_until"] = utc_in("seconds")
+    if begun:
+        changes["started"] = func.coalesce(jobs.c.started, utc_now())
+    if over:
+        changes |= {"finished": utc_now(), "lease_until": null()}
+    held = update(jobs).where(_THIS, jobs.c.attempt == bindparam("claim"))
+    if not even_finished:
+        held = held.where(jobs.c.finished.is_(None))
+    return held.values(event=jobs.c.event + 1, **changes)
+
+
+@cache
+def _fence_and_say(change: Update) -> ReturningUpdate[Any]:
+    return change.returning(*_HOW)
 
 
 def _row(conn: Connection, job_id: int) -> RowMapping:
-    return conn.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one()
+    return conn.execute(_ROW, {"this": job_id}).mappings().one()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Update, bindparam, func, or_, select, update
@@ -17,7 +18,7 @@ from ..jobs.states import OPEN_HOST
 from . import clock, steps
 from .clock import utc_now
 from .jobs import Scope, parts
-from .leases import fence
+from .leases import Fenced, fence
 from .outputs import SealedOutput, put_sealed
 from .schema import host_results, jobs
 from .steps import StepDone
@@ -70,41 +71,26 @@ def mark_dispatched(
         CancelAsked: somebody was told that the job will be stopped.
         PauseAsked: it *begins*, and somebody was told that the job begins on no further host.
     """
-    renewed: dict[str, Any] = {"lease_until": clock.now(conn) + lease} if lease else {}
-    begun = func.coalesce(jobs.c.started, utc_now())
-    event = fence(conn, job_id, attempt, started=begun, reason=reason, **renewed)
-    asked = conn.execute(select(jobs.c.cancel_asked, jobs.c.pause_asked).where(jobs.c.id == job_id)).one()
-    if asked.cancel_asked:
+    stands = fence(conn, job_id, attempt, lease=lease or None, begun=True, reason=reason)
+    if stands.cancel_asked:
         raise CancelAsked
-    if begins and asked.pause_asked:
+    if begins and stands.pause_asked:
         raise PauseAsked
-    steps.record(conn, job_id, done)
-    conn.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued").values(state="running"))
-    sent = {"state": "dispatched", "handle": handle, "connection": connection, "work": work, "event": event}
-    not_ended = or_(host_results.c.state == "pending", host_results.c.state == "dispatched")
-    change = (
-        _this_row()
-        .where(not_ended)
-        .values(
-            **sent,
-            reason="",
-            started=func.coalesce(host_results.c.started, utc_now()),
-            remote_id=bindparam("remote"),
-            passed_over=bindparam("passed"),
-            step=bindparam("number"),
-        )
-    )
+    if done:
+        steps.record(conn, job_id, done)
     known, passed, number = remote_ids or {}, passed_over or {}, step or {}
+    same = {"job": job_id, "way": handle, "over": connection, "asked": work, "number_of_event": stands.event}
 
     def own(id_: int) -> dict[str, Any]:
         return {
+            "host_key": id_,
             "remote": known.get(id_, ""),
             "passed": _short(passed.get(id_, "")),
             "number": number.get(id_, 1),
         }
 
     for part in parts(host_ids):
-        conn.execute(change, [{"job": job_id, "host_key": id_, **own(id_)} for id_ in part])
+        conn.execute(_DISPATCHED, [same | own(id_) for id_ in part])
 
 
 def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attempt: int) -> None:
@@ -113,7 +99,7 @@ def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attemp
     Raises:
         LeaseLost: another worker has the job, or it is finished.
     """
-    event = fence(conn, job_id, attempt)
+    event = fence(conn, job_id, attempt).event
     change = _this_row().where(host_results.c.state == "dispatched")
     change = change.values(state="pending", handle="", started=None, event=event)
     for part in parts(host_ids):
@@ -129,8 +115,12 @@ def store_results(conn: Connection, job_id: int, attempt: int, ends: Iterable[Ho
     Raises:
         LeaseLost: another worker has the job.
     """
-    event = fence(conn, job_id, attempt, even_finished=True)
-    now = clock.now(conn)
+    return store_under(conn, job_id, fence(conn, job_id, attempt, even_finished=True), ends)
+
+
+def store_under(conn: Connection, job_id: int, stands: Fenced, ends: Iterable[HostResult]) -> list[int]:
+    """As `store_results`, in a transaction that has locked the job's row already."""
+    event, now = stands.event, stands.now
     batch = list(ends)
     states = _states(conn, job_id, [end.host_id for end in batch])
     accepted: dict[int, HostResult] = {}
@@ -162,7 +152,7 @@ def end_rows(
     Raises:
         LeaseLost: another worker has the job.
     """
-    event = fence(conn, job_id, attempt)
+    event = fence(conn, job_id, attempt).event
     open_rows = host_results.c.job_id == job_id, host_results.c.state.in_(OPEN_HOST.intersection(before))
     ended = {"state": after, "reason": reason, "finished": clock.now(conn), "event": event}
     return conn.execute(update(host_results).where(*open_rows).values(**ended)).rowcount
@@ -233,8 +223,7 @@ def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
 def _states(conn: Connection, job_id: int, host_ids: Sequence[int]) -> dict[int, str]:
     states: dict[int, str] = {}
     for part in parts(host_ids):
-        mine = host_results.c.job_id == job_id, host_results.c.host_id.in_(part)
-        found = conn.execute(select(host_results.c.host_id, host_results.c.state).where(*mine))
+        found = conn.execute(_STATES, {"job": job_id, "host_keys": part})
         states.update((id_, state) for id_, state in found)
     return states
 
@@ -277,5 +266,32 @@ def _write(conn: Connection, job_id: int, rows: list[dict[str, Any]], ends: Mapp
         row["job"] = job_id
         row["stdout_id"] = ids[end.stdout.digest] if end.stdout else None
         row["stderr_id"] = ids[end.stderr.digest] if end.stderr else None
-    names = [name for name in rows[0] if name not in ("job", "host_key")]
-    conn.execute(_this_row().values({name: bindparam(name) for name in names}), rows)
+    conn.execute(_ending(tuple(name for name in rows[0] if name not in ("job", "host_key"))), rows)
+
+
+@cache
+def _ending(names: tuple[str, ...]) -> Update:
+    return _this_row().values({name: bindparam(name) for name in names})
+
+
+# Made once: making them costs more than the database takes for them.
+_DISPATCHED = (
+    _this_row()
+    .where(or_(host_results.c.state == "pending", host_results.c.state == "dispatched"))
+    .values(
+        state="dispatched",
+        reason="",
+        started=func.coalesce(host_results.c.started, utc_now()),
+        handle=bindparam("way"),
+        connection=bindparam("over"),
+        work=bindparam("asked"),
+        event=bindparam("number_of_event"),
+        remote_id=bindparam("remote"),
+        passed_over=bindparam("passed"),
+        step=bindparam("number"),
+    )
+)
+_STATES = select(host_results.c.host_id, host_results.c.state).where(
+    host_results.c.job_id == bindparam("job"),
+    host_results.c.host_id.in_(bindparam("host_keys", expanding=True)),
+)

@@ -138,14 +138,23 @@ def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk) -> None:
     assert (desk.job(job_id), desk.rows(job_id)) == before
 
 
-def test_renewing_prolongs_the_lease_and_tells_of_a_cancel(desk: Desk) -> None:
+def test_renewing_prolongs_the_lease(desk: Desk) -> None:
     job_id = desk.running()
     with begin(desk.engine) as conn:
+        leases.renew_lease(conn, job_id, "w1", 1, 300)
+        now = clock.now(conn)
+    assert desk.job(job_id)["lease_until"] == pytest.approx(now + 300, abs=5)
+
+
+def test_whoever_writes_under_the_fence_hears_of_a_cancel(desk: Desk) -> None:
+    job_id = desk.running()
+    with begin(desk.engine) as conn:
+        assert not leases.fence(conn, job_id, 1).cancel_asked
         jobs.ask_cancel(conn, job_id)
-        row = leases.renew_lease(conn, job_id, "w1", 1, 300)
-        assert row["cancel_asked"]
-        assert row["state"] == "cancelling"
-        assert row["lease_until"] == pytest.approx(clock.now(conn) + 300, abs=5)
+        stands = leases.fence(conn, job_id, 1, reason="is told")
+        assert stands.cancel_asked
+        assert stands.now == pytest.approx(clock.now(conn), abs=5)
+    assert desk.job(job_id)["event"] == stands.event
 
 
 def test_a_released_job_says_why_it_waits_and_comes_back_after_its_time(desk: Desk) -> None:
