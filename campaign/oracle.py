@@ -103,9 +103,6 @@ class _Work:
         )
 
 
-#: A host at work whose module's code dies is `unknown`, by design: nobody can judge its answer any more.
-CODE_DIED = "The module's code failed"
-
 Key = tuple[str, str, str]
 """Token, host, step (``""`` for work of one step)."""
 
@@ -225,9 +222,7 @@ def _judge_evidence(
     elif row.state == "unknown":
         if not row.reason:
             verdict.wrong("unexplained", where)
-        if row.reason.startswith(CODE_DIED):
-            verdict.figures["unknown because the module's code died"] += 1
-        elif all(work.good() for work in works if work.took) and any(good):
+        if all(work.good() for work in works if work.took) and any(good):
             verdict.wrong("unresolved", where)
 
 

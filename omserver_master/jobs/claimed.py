@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping
 
+from omserver_client.errors import Unavailable
+from omserver_master.contract.work import Answer
 from omserver_master.failpoints import reach
 from omserver_master.registry.pool import ChildPool
 from omserver_master.registry.variants import unbundle
@@ -22,10 +25,12 @@ from . import left, settling
 from .code import ModuleCode
 from .execution import ChildSaid, JobRun
 from .left import Left
-from .recorder import DatabaseRecorder
+from .recorder import TRY_AGAIN, DatabaseRecorder
 from .roads import SiteRoads
 from .rollout import Rollout
 from .variantcode import VariantCode
+
+log = logging.getLogger(__name__)
 
 #: So many workers may stop while they have one job, until it is thought to be the job's own doing.
 MOST_ATTEMPTS = 5
@@ -121,6 +126,7 @@ class ClaimedJob:
             repeat=self._row["repeat"],
             direct=self._row["direct"],
             rollout=self._rollout(before),
+            again=lambda answers: self._start_again(code, source, run, answers),
         )
         with self._lock:
             self._run = run
@@ -130,6 +136,28 @@ class ClaimedJob:
         code.start(self._start_message(before, source), lambda message: run.inbox.put(ChildSaid(message)))
         reach("code.started")
         run.run()
+
+    def _start_again(
+        self, code: ModuleCode | VariantCode, source: str, run: JobRun, answers: Mapping[str, Answer]
+    ) -> None:
+        """Start the code anew with all that is written down, and the *answers*, by host, that are not yet."""
+        log.warning("job %d: the process of its module's code died; it is started anew", self.id)
+        found = self._look()
+        replay = {name: list(steps) for name, steps in found.replay.items()}
+        for name, answer in answers.items():
+            replay.setdefault(name, []).append(answer.to_wire())
+        order = {**self._start_message(found, source), "replay": replay}
+        code.start(order, lambda message: run.inbox.put(ChildSaid(message)))
+
+    def _look(self) -> Left:
+        """Where the job stands in the database; waits for a database that can't be read."""
+        while True:
+            try:
+                with store.read(self._engine) as conn:
+                    return left.read(conn, self._site_key, self._row, self._roads.ids())
+            except Unavailable as error:
+                log.warning("job %d waits for the database: %s", self.id, error)
+                time.sleep(TRY_AGAIN)
 
     def _rollout(self, before: Left) -> Rollout | None:
         """How the job goes on over its hosts; None where nobody ever said anything about that."""

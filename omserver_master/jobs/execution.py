@@ -19,13 +19,14 @@ from omserver_master.errors import CancelAsked, PauseAsked
 from omserver_master.failpoints import reach
 
 from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
-from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, send
+from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, digest, send
 from .fallback import Fallback
 from .outbox import Outbox
 from .ports import Code, Recorder, Roads
+from .revival import Begin, Revival
 from .rollout import Rollout
 from .states import FINAL_HOST, OPEN_HOST, job_end
-from .takeover import LEAST, Takeover
+from .takeover import CHANGED, LEAST, Takeover
 from .verify import Checker, Verified
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class JobRun:
         direct: whether the module's code reaches the hosts by itself.
         start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
         rollout: how it goes over its hosts, started; None: over all at once.
+        again: begins the code anew after its process has died.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class JobRun:
         repeat: str = "once",
         direct: bool = False,
         rollout: Rollout | None = None,
+        again: Begin | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.inbox: Inbox = queue.Queue()
@@ -99,6 +102,7 @@ class JobRun:
         self._verifying: dict[int, Ending] = {}
         self._fallback = Fallback(roads, repeat, self._move, self.inbox.put)
         self._takeover = Takeover(roads, repeat, self._again, self._end, self.inbox.put)
+        self._revival = Revival(again if not direct else None)
         self._look_for_news = 0.0
         self._cancel_until: float | None = None
         self._stopping = self._interrupted = False
@@ -262,6 +266,9 @@ class JobRun:
             self._owed.add(seat.host.id)
             if seat.state not in OPEN_HOST:
                 continue
+            if seat.state == "dispatched" and seat.answer is None and seat.handle in self._flying:
+                self._stands_again(seat, item)
+                continue
             seat.step = int(item.get("seq", 1))
             if seat.left_at is not None:
                 self._takeover.put(seat, work_from_wire(item["work"]))
@@ -271,9 +278,15 @@ class JobRun:
                 self._put(seat, work_from_wire(item["work"]))
         self._flying |= self._takeover.send(time.monotonic() + LEAST)
 
+    def _stands_again(self, seat: Seat, item: Mapping[str, Any]) -> None:
+        """Code that was begun anew asks for what *seat* is at work on already; anything else is no use."""
+        asked = digest(work_from_wire(item["work"]))
+        if (int(item.get("seq", 1)), asked) != (seat.step, self._flying[seat.handle].digest):
+            self._end(seat, Ending("unknown", CHANGED))
+
     def _ended_by_code(self, message: Mapping[str, Any]) -> None:
         seat = self.board.named(str(message["host"]))
-        if seat is None:
+        if seat is None or seat.host.id in self._verifying:
             return
         end = message["end"]
         ending = Ending.of(end["state"], end.get("reason", ""), seat.answer, end.get("text", ""))
@@ -289,9 +302,19 @@ class JobRun:
         seat = self.board.named(str(message.get("host", "")))
         if seat is not None:
             self._end_unfinished(seat, reason)
-        else:
+        elif not message.get("died") or not self._revive():
             self._code_ended = True
             self._code_over(reason)
+
+    def _revive(self) -> bool:
+        """Begin anew the code whose process has died; whether it goes on."""
+        if self._code_ended or self._stopping:
+            return False
+        self._recorder.flush(force=True)
+        revived = self._revival.revive(self.board)
+        if revived:
+            self._owed.clear()
+        return revived
 
     def _direct(self, results: Iterable[Mapping[str, Any]]) -> None:
         for result in results:
@@ -305,6 +328,9 @@ class JobRun:
 
     def _code_over(self, reason: str) -> None:
         for seat in self.board.open():
+            at_work = seat.sent and seat.answer is None
+            if at_work and self._cancel_until is not None and not self._direct_code:
+                continue  # what the cancel proves about this host comes as Stopped
             if seat.host.id not in self._verifying:
                 self._end_unfinished(seat, reason)
 

@@ -64,6 +64,10 @@ class _Over(Exception):
     """Nothing more can be expected from this child."""
 
 
+class _Died(_Over):
+    """The process is gone; whoever runs the same code in another one may have more luck."""
+
+
 class Child:
     """A process that runs the code of one module at a time. Used by one thread at a time."""
 
@@ -78,7 +82,7 @@ class Child:
         self._rest = b""
         self._messages: list[Message] = []
         self._log, self._log_bytes = b"", 0
-        self._over = ""
+        self._over: _Over | None = None
         self._ready = False
         self._reaped = False
         self._folder = tempfile.mkdtemp(prefix="omserver-child-")
@@ -117,20 +121,20 @@ class Child:
         try:
             self._write(line)
         except _Over as over:
-            self._over = str(over)
+            self._over = over
 
     def receive(self, timeout: float) -> Iterator[Message]:
         """The messages about the last order, as they come, until the child waits for answers or is done.
 
         *timeout* is how many seconds it may be silent while it is its turn; then it is killed. However it
         ends, the last message of an order is ``done``, ``broken``, ``described``, or ``crashed`` without a
-        host.
+        host; ``died`` then says whether the process had ended by itself or was killed by others.
         """
         while not self.done:
             try:
                 message = self._next(timeout)
             except _Over as over:
-                yield self._crash(str(over))
+                yield self._crash(over)
                 return
             if message is None:
                 return
@@ -201,8 +205,8 @@ class Child:
                     self._ready, began = True, time.monotonic()
                 else:
                     return message
-            if self._over:
-                raise _Over(self._over)
+            if self._over is not None:
+                raise self._over
             if self._heard == self._sent:
                 return None
             self._pump(self._patience(began, timeout))
@@ -236,7 +240,7 @@ class Child:
             except BlockingIOError:
                 return 0
             except OSError:
-                raise _Over(self._obituary()) from None
+                raise _Died(self._obituary()) from None
         return 0
 
     def _write(self, line: memoryview) -> None:
@@ -256,7 +260,7 @@ class Child:
         except OSError:
             chunk = b""
         if not chunk:
-            raise _Over(self._obituary())
+            raise _Died(self._obituary())
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > self.limits.message:
             raise _Over(f"The module's code was stopped: a message of more than {self.limits.message} bytes.")
@@ -295,9 +299,9 @@ class Child:
         """How the process ended, if it did; it stays a zombie, so that its number stays its own."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
 
-    def _crash(self, reason: str) -> Message:
+    def _crash(self, over: _Over) -> Message:
         self.kill()
-        return {"say": "crashed", "line": None, "reason": reason}
+        return {"say": "crashed", "line": None, "reason": str(over), "died": isinstance(over, _Died)}
 
 
 def _read_line(line: bytes) -> Message:

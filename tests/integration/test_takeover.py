@@ -18,7 +18,7 @@ from omserver_client import Client
 from tests.integration.conftest import MODULES
 from tests.system import CHECKOUT, System, wait_for_end
 
-RULES = {"slow-*": {"seconds": 4}, "quick-*": {}}
+RULES = {"slow-*": {"seconds": 4}, "brief-*": {"seconds": 1}, "quick-*": {}}
 
 
 class Place:
@@ -35,7 +35,7 @@ class Place:
             time.sleep(0.05)
         self.system = System(folder / "home", modules_dir=MODULES, workers=1)
         way = self.system.add_connection("invented", "sim", {"socket": str(socket)})
-        self.system.add_hosts(["slow-1", "slow-2", "quick-1"], way)
+        self.system.add_hosts(["slow-1", "slow-2", "brief-1", "quick-1"], way)
         self.system.start()
 
     def close(self) -> None:
@@ -97,6 +97,17 @@ def test_a_module_of_two_steps_goes_on_with_its_second(place: Place, client: Cli
     place.worker().kill()
     assert wait_for_end(client, job, 60)["state"] == "succeeded"
     assert place.taken() == ["slow-1", "slow-1"]
+
+
+def test_module_code_that_is_killed_goes_on_in_another_process(place: Place, client: Client) -> None:
+    job = client.submit("2003", {}, ["brief-1"], timeout=40)["job"]["id"]
+    for number in (1, 2):  # once under each of its two steps
+        wait_taken(place, number)
+        for child in place.worker().children():
+            child.kill()
+    end = wait_for_end(client, job, 60)
+    assert (end["state"], end["reason"]) == ("succeeded", "")
+    assert place.taken() == ["brief-1", "brief-1"]
 
 
 def test_a_master_that_is_killed_with_its_workers_goes_on_after_its_start(
