@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE = "OMSERVER_FAILPOINTS"
+#: Seconds by which a process has certainly stopped that has sent itself SIGSTOP.
+STOPPED = 0.2
 
 #: Every place, and where it is. A place is reached by ``reach`` in one line of code each.
 PLACES: Final[Mapping[str, str]] = {
@@ -139,9 +141,14 @@ def _fail(_: float) -> None:
     raise OSError(errno.EIO, "A failpoint made this fail.")
 
 
+def _stop(_: float) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(STOPPED)  # a signal to a process of many threads does not stop this one at once
+
+
 _ACTIONS: Final[Mapping[str, Callable[[float], None]]] = {
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
-    "stop": lambda _: os.kill(os.getpid(), signal.SIGSTOP),
+    "stop": _stop,
     "error": _fail,
     "sleep": time.sleep,
 }
