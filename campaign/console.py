@@ -31,10 +31,12 @@ class NoAnswer(OSError):
 
 
 class Console:
-    """The web of *system*: gunicorn with its worker."""
+    """The web of *system*: gunicorn with its worker. It finds the master at *master_port*."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, master_port: int) -> None:
         self._system, self.port = system, free_port()
+        ports = {"OMSERVER_WEB_PORT": str(self.port), "OMSERVER_RPYC_PORT": str(master_port)}
+        self._environment = {**system.environment, **ports}
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -56,7 +58,7 @@ class Console:
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "omserver_master", "web"],
-                env={**self._system.environment, "OMSERVER_WEB_PORT": str(self.port)},
+                env=self._environment,
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

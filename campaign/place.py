@@ -18,15 +18,17 @@ from typing import Any
 import psutil
 from sqlalchemy import select
 
-from omserver_client import Client
+from omserver_client import Client, connect
 from omserver_master.failpoints import VARIABLE
 from omserver_master.store.engine import begin
 from omserver_master.store.schema import server_list
 from tests.system import CHECKOUT, System
 
 from .console import Browser, Console
-from .process import DEFECT, PACE
-from .servers import make_server
+from .disk import Disk
+from .link import Link
+from .process import CLOCK_OWNERS, CLOCKS, DEFECT, PACE
+from .servers import Server, make_server
 
 MODULES = Path(__file__).parent / "modules"
 #: Hosts that do as they are told; that take their time whatever they are told; that answer oddly.
@@ -59,6 +61,8 @@ class Place:
         pace: what all claims, heartbeats and pauses are multiplied with.
         defect: the name of one of `defects.DEFECTS`.
         web: whether there is a console, too.
+        links: whether callers reach the master, and it and its workers the database server, through `Link`s.
+        disk: whether the database is a file on a small disk of its own (for SQLite, as root).
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Place:
         defect: str = "",
         workers: int = 2,
         web: bool = False,
+        links: bool = False,
+        disk: bool = False,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="omcamp", dir="/tmp"))  # sockets want short paths
         self.database, self.pace = database, pace
@@ -79,36 +85,40 @@ class Place:
         self._stopped: dict[int, float] = {}
         self._lock = threading.RLock()
         self._known: dict[int, psutil.Process] = {}
-        self.fleet = self._start_fleet()
-        self.server = make_server(database, self.folder)
-        with _ONE_AT_A_TIME:
-            self.system = CampaignSystem(
-                self.folder / "home", modules_dir=MODULES, workers=workers, database_url=self.server.url
-            )
-        self.system.environment |= {VARIABLE: str(self.points), PACE: str(pace), DEFECT: defect}
-        way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
-        self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
-        self.system.start()
-        self._login()
-        self.console = Console(self.system) if web else None
-        if self.console is not None:
-            self.console.start()
+        self.links: dict[str, Link] = {}
+        self.console: Console | None = None
+        with contextlib.ExitStack() as ends:
+            ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self.fleet = self._start_fleet()
+            ends.callback(self._end_fleet)
+            self.disk = Disk(self.folder / "disk") if disk else None
+            if self.disk is not None:
+                ends.callback(self.disk.close)
+            self.server = make_server(database, self.disk.folder if self.disk else self.folder)
+            ends.callback(self.server.close)
+            with _ONE_AT_A_TIME:
+                self.system = CampaignSystem(
+                    self.folder / "home", modules_dir=MODULES, workers=workers, database_url=self.server.url
+                )
+            ends.callback(self.system.engine.dispose)
+            ends.callback(self._end_processes)
+            self.system.environment |= {VARIABLE: str(self.points), PACE: str(pace), DEFECT: defect}
+            self.system.environment[CLOCKS] = str(self.folder)
+            if links:
+                self._link(ends)
+            way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
+            self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
+            self.system.start()
+            self._session = self._login()
+            if web:
+                self.console = Console(self.system, self._caller_port)
+                ends.callback(self.console.kill)
+                self.console.start()
+            self._ends = ends.pop_all()
 
     def close(self) -> None:
         """End everything that was started here, and forget it."""
-        self._resume_all()
-        self.workers()  # so that orphans are known
-        self.kill_console()
-        with contextlib.suppress(Exception):
-            self.system.stop(signal.SIGKILL)
-        for process in self._known.values():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.system.engine.dispose()
-        self.fleet.kill()
-        self.fleet.wait(10)
-        self.server.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._ends.close()
 
     def __enter__(self) -> Place:
         return self
@@ -120,7 +130,11 @@ class Place:
 
     def client(self) -> Client:
         """A new client of the admin's."""
-        return self.system.client(timeout=15.0)
+        client = connect(
+            "127.0.0.1", self._caller_port, self.system.home / "keys" / "omctl.key", timeout=15.0
+        )
+        client.session = self._session
+        return client
 
     def browser(self) -> Browser:
         """The admin at the console, signed in."""
@@ -203,6 +217,18 @@ class Place:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{self.socket}.cut").rename(self.socket)
 
+    def set_link(self, name: str, state: str) -> bool:
+        """Let one of the links be one of `link.STATES`; False if there is none of that name."""
+        if name in self.links:
+            self.links[name].set(state)
+        return name in self.links
+
+    def set_clock(self, whose: str, seconds: float) -> None:
+        """Let the clock of the ``master``, or that of each ``worker``, be so far from the others'."""
+        part = self.folder / f".clock.{whose}"
+        part.write_text(str(seconds))
+        part.rename(self.folder / f"clock.{whose}")
+
     # -- and their ends
 
     def mend(self) -> None:
@@ -224,6 +250,12 @@ class Place:
 
     def heal(self) -> None:
         """The end of all faults."""
+        for name in self.links:
+            self.set_link(name, "open")
+        for whose in CLOCK_OWNERS:
+            self.set_clock(whose, 0.0)
+        if self.disk is not None:
+            self.disk.empty()
         self.join()
         self.disarm()
         self._resume_all()
@@ -231,6 +263,8 @@ class Place:
 
     def wake_sleepers(self) -> None:
         """SIGCONT to whatever a failpoint stopped."""
+        if self.system.process is None:
+            return
         for process in [psutil.Process(self.system.pid), *self.workers()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process.status() == psutil.STATUS_STOPPED:
@@ -260,6 +294,32 @@ class Place:
                 self.server.start()
                 time.sleep(0.2)
 
+    @property
+    def _caller_port(self) -> int:
+        return self.links["callers"].port if "callers" in self.links else self.system.port
+
+    def _link(self, ends: contextlib.ExitStack) -> None:
+        self.links["callers"] = Link(self.system.port)
+        if isinstance(self.server, Server):
+            self.links["database"] = link = Link(self.server.port)
+            url = self.server.url.replace(f":{self.server.port}/", f":{link.port}/")
+            self.system.environment["OMSERVER_DATABASE_URL"] = url
+        for link in self.links.values():
+            ends.callback(link.close)
+
+    def _end_processes(self) -> None:
+        self._resume_all()
+        self.workers()  # so that orphans are known
+        with contextlib.suppress(Exception):
+            self.system.stop(signal.SIGKILL)
+        for process in self._known.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _end_fleet(self) -> None:
+        self.fleet.kill()
+        self.fleet.wait(10)
+
     def _start_fleet(self) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "campaign.fleet", str(self.socket), json.dumps(RULES)]
         argv.append(str(self.ledger_file))
@@ -270,9 +330,9 @@ class Place:
             time.sleep(0.02)
         return fleet
 
-    def _login(self) -> None:
-        with self.client():
-            pass
+    def _login(self) -> str | None:
+        with self.system.client() as client:
+            return client.session
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -3,14 +3,19 @@
     python -m campaign.process master | worker ...
 
 ``CAMPAIGN_PACE`` shortens claims, heartbeats and pauses alike (0.2: a fifth), so that an hour shows five
-hours of takeovers. ``CAMPAIGN_DEFECT`` names one of `defects.DEFECTS`. Nothing else is different.
+hours of takeovers. ``CAMPAIGN_DEFECT`` names one of `defects.DEFECTS`. In the folder ``CAMPAIGN_CLOCKS`` the
+files ``clock.master`` and ``clock.worker`` say by how many seconds the clock is wrong. Nothing else differs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 from omserver_master import crew
@@ -19,6 +24,10 @@ from omserver_master.jobs import dispatch, recorder, settling, worker
 
 PACE = "CAMPAIGN_PACE"
 DEFECT = "CAMPAIGN_DEFECT"
+CLOCKS = "CAMPAIGN_CLOCKS"
+CLOCK_OWNERS = ("master", "worker")
+#: Seconds between two looks at how wrong the clock is.
+LOOK = 0.1
 
 #: Where seconds stand that are scaled with the pace.
 _SECONDS = (
@@ -38,6 +47,20 @@ def keep_pace(pace: float) -> None:
         setattr(module, name, getattr(module, name) * pace)
 
 
+def wear_a_wrong_clock(file: Path) -> None:
+    """Let ``time.time()`` be as wrong as *file* says, from the moment when it says so."""
+    right, wrong = time.time, [0.0]
+
+    def look() -> None:
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                wrong[0] = float(file.read_text())
+            time.sleep(LOOK)
+
+    time.time = lambda: right() + wrong[0]
+    threading.Thread(target=look, daemon=True).start()
+
+
 def _spawn(self: crew.WorkerProcess) -> subprocess.Popen[bytes]:
     """As the original, but through this entry."""
     fd = self._far_end.fileno()
@@ -50,6 +73,8 @@ def prepare(environment: Any = os.environ) -> None:
     """Make this process one of the campaign's."""
     crew.WorkerProcess._spawn = _spawn  # type: ignore[method-assign]
     keep_pace(float(environment.get(PACE) or 1))
+    if environment.get(CLOCKS):
+        wear_a_wrong_clock(Path(environment[CLOCKS], f"clock.{sys.argv[1]}"))
     if environment.get(DEFECT):
         from . import defects
 
