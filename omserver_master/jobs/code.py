@@ -71,9 +71,7 @@ class ModuleCode:
             log.exception("driving a module's code failed")
             tell({"say": "crashed", "line": None, "reason": "Its process could not be driven; see the log."})
 
-    def _take_turns(
-        self, child: Child, order: Mapping[str, Any] | None, tell: Tell, orders: Orders
-    ) -> None:
+    def _take_turns(self, child: Child, order: Mapping[str, Any] | None, tell: Tell, orders: Orders) -> None:
         while order is not None:
             child.send(dict(order))
             while not orders.empty():
