@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,21 @@ from omserver_master.contract.work import Answer
 from omserver_master.failpoints import reach
 from omserver_master.registry.pool import ChildPool
 from omserver_master.registry.variants import unbundle
-from omserver_master.store import connections, modules
+from omserver_master.store import connections, modules, pauses
 from omserver_master.store import engine as store
 from omserver_master.store.sitekey import SiteKey
 
 from . import left, settling
 from .code import ModuleCode
+from .deaths import MOST_DEATHS, counted
 from .execution import ChildSaid, JobRun
 from .left import Left
 from .recorder import TRY_AGAIN, DatabaseRecorder
 from .roads import SiteRoads
-from .rollout import Rollout
+from .rollout import Progress, Rollout
 from .variantcode import VariantCode
 
 log = logging.getLogger(__name__)
-
-#: So many workers may stop while they have one job, until it is thought to be the job's own doing.
-MOST_ATTEMPTS = 5
 
 
 class ClaimedJob:
@@ -58,6 +57,7 @@ class ClaimedJob:
         self._pool = pool
         self._roads = roads
         self._recorder = DatabaseRecorder(engine, site_key, self.id, self.attempt, roads.names, announce)
+        self._progress = Progress(**(row["progress"] or {}))
         self._run: JobRun | None = None
         self._lock = threading.Lock()
         self._told = ""
@@ -73,6 +73,7 @@ class ClaimedJob:
             source = modules.source_of(conn, self._row["module"], self._row["module_sha256"])
             kinds = _kinds(conn, before) if source and unbundle(source.encode()) else None
         reach("left.read")
+        self._count_deaths(before)
         if why := self._why_not(before):
             store.transact(self._engine, lambda conn: settling.settle_lost(conn, self._row, why))
             return
@@ -90,10 +91,18 @@ class ClaimedJob:
         """Why the job cannot be taken up where another worker left it; ``""`` if it can."""
         if self._row["direct"] and before.at_work:
             return "Its worker stopped while the module's own code reached this host."
-        # A paused job does nothing to a worker, and may outlive many.
-        if self.attempt > MOST_ATTEMPTS and self._row["state"] != "paused":
-            return f"{MOST_ATTEMPTS} workers stopped while they had this job."
+        if self._progress.deaths >= MOST_DEATHS:
+            return f"{MOST_DEATHS} workers stopped while they had this job."
         return ""
+
+    def _count_deaths(self, before: Left) -> None:
+        """Note whether the worker before died while it had this job and did not get it any further."""
+        idle = self._row["state"] == "paused" or self._progress.over is not None
+        progress = counted(self._progress, self.attempt, before.done, idle=idle)
+        if progress != self._progress:
+            self._progress = progress
+            written = asdict(progress)
+            store.transact(self._engine, lambda conn: pauses.keep(conn, self.id, self.attempt, written))
 
     @property
     def paused(self) -> bool:
@@ -162,11 +171,11 @@ class ClaimedJob:
     def _rollout(self, before: Left) -> Rollout | None:
         """How the job goes on over its hosts; None where nobody ever said anything about that."""
         row = self._row
-        if row["rollout"] is None and row["progress"] is None and not row["pause_asked"]:
+        if row["rollout"] is None and not self._progress.stands and not row["pause_asked"]:
             return None
         hosts = ((seat.host.id, seat.state) for seat in before.seats)
         patience = row["start_before"] - row["created"]
-        rollout = Rollout(row["rollout"], hosts, row["progress"], patience=patience)
+        rollout = Rollout(row["rollout"], hosts, asdict(self._progress), patience=patience)
         rollout.start(row["paused_by"] if row["pause_asked"] else None, time.time())
         return rollout
 

@@ -30,6 +30,11 @@ class Left:
         """Whether any host had been given work and has no end."""
         return any(seat.state == "dispatched" for seat in self.seats)
 
+    @property
+    def done(self) -> int:
+        """How far the job is: it grows with every host's end and every step that was answered."""
+        return len(self.ended) + sum(max(seat.step - 1, 0) for seat in self.seats)
+
 
 def read(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str, int]) -> Left:
     """Where the job stands.

@@ -17,7 +17,7 @@ from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.failpoints import reach
 from omserver_master.store import engine as store
-from omserver_master.store import hosts, jobs, leases, outputs, pauses, results
+from omserver_master.store import hosts, jobs, outputs, pauses, results
 from omserver_master.store.sitekey import SiteKey
 from omserver_master.store.steps import StepDone
 
@@ -147,7 +147,7 @@ class DatabaseRecorder:
         def give_back(conn: Connection) -> None:
             if self._kept:
                 self._store(conn)
-            leases.release_job(conn, self._job_id, self._attempt, reason)
+            pauses.give_back(conn, self._job_id, self._attempt, reason)
 
         self._insist(give_back, "release")
         self._kept.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from omserver_master.contract.rollout import PAUSE_LIMIT, number_of
@@ -40,6 +40,17 @@ class Progress:
     paused_since: float | None = None
     stopped: str = ""
     """Why no other host begins."""
+    done: int = 0
+    """How far it was when a worker took it up; see `.deaths`."""
+    deaths: int = 0
+    """So many workers died since, and it got no further."""
+    released: int = 0
+    """The last claim that ended with the worker's giving the job back."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it says anything about the roll-out."""
+        return replace(self, done=0, deaths=0, released=0) != Progress()
 
 
 class Rollout:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from ..jobs.states import FINAL_JOB
-from .leases import fence
+from .leases import fence, release_job
 from .schema import jobs
 
 
@@ -43,6 +43,27 @@ def stand(
     """
     more = {"pause_asked": True} if ask else {}
     fence(conn, job_id, attempt, state=state, reason=reason, progress=dict(progress), **more)
+
+
+def keep(conn: Connection, job_id: int, attempt: int, progress: Mapping[str, Any]) -> None:
+    """Write down how far a job is, and nothing else.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    fence(conn, job_id, attempt, progress=dict(progress))
+
+
+def give_back(conn: Connection, job_id: int, attempt: int, reason: str) -> None:
+    """Let any worker take the job up, and note that this one did not die; *reason* says what it waits for.
+
+    Raises:
+        LeaseLost: another worker has the job, or it is finished.
+    """
+    release_job(conn, job_id, attempt, reason)
+    progress = conn.execute(select(jobs.c.progress).where(jobs.c.id == job_id)).scalar_one()
+    change = update(jobs).where(jobs.c.id == job_id)
+    conn.execute(change.values(progress={**(progress or {}), "released": attempt}))
 
 
 def _set(conn: Connection, job_id: int, wanted: list[ColumnElement[bool]], **values: object) -> bool:

@@ -145,7 +145,8 @@ def test_a_job_that_kills_every_worker_is_given_up(place: Place, client: Client)
     from omserver_master.store.schema import jobs
 
     with begin(place.system.engine) as conn:
-        conn.execute(update(jobs).where(jobs.c.id == job).values(attempt=5, lease_until=None))
+        died = {"progress": {"deaths": 4}, "attempt": 9, "lease_until": None}
+        conn.execute(update(jobs).where(jobs.c.id == job).values(**died))
     end = wait_for_end(client, job, 60)
     assert end["state"] == "interrupted"
     (row,) = client.results(job)["results"]

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from test_store_jobs import Desk
 
 from omserver_master.errors import LeaseLost, PauseAsked
-from omserver_master.store import jobs, pauses, results
+from omserver_master.store import jobs, leases, pauses, results
 from omserver_master.store.engine import begin, read
 
 
@@ -78,3 +78,17 @@ def test_no_host_is_written_down_as_begun_after_a_pause_and_those_at_work_go_on(
     with begin(engine) as conn:
         pauses.ask_resume(conn, job)
         results.mark_dispatched(conn, job, [second], "jid-4", "salt", 1, begins=True)
+
+
+def test_a_job_that_is_given_back_says_which_claim_did_so_and_keeps_where_it_stood(engine: Engine) -> None:
+    job = Desk(engine).running()
+    with begin(engine) as conn:
+        pauses.give_back(conn, job, 1, "Its worker was stopped.")
+    row = row_of(engine, job)
+    told = row["worker"], row["reason"], row["progress"]
+    assert told == (None, "Its worker was stopped.", {"released": 1})
+    with begin(engine) as conn:
+        leases.claim_this(conn, job, "w2", 30)
+        pauses.keep(conn, job, 2, {"batch": 3, "deaths": 1})
+        pauses.give_back(conn, job, 2, "")
+    assert row_of(engine, job)["progress"] == {"batch": 3, "deaths": 1, "released": 2}
