@@ -145,7 +145,7 @@ def _forget_keys() -> None:
     def insert(conn: Any, job: Any, hosts: Any, *rest: Any, **more: Any) -> Any:
         return before(conn, {**job, "idempotency_key": None}, hosts, *rest, **more)
 
-    before = _replace(jobs, "insert_job", insert)
+    before = _replace(jobs, "add_job", insert)
 
 
 def _no_audit() -> None:

@@ -17,7 +17,7 @@ from rpyc.core import brine, consts
 
 from omserver_client import Client, connect
 from omserver_client.envelope import CLIENT, MASTER, seal, unseal
-from omserver_client.errors import LoginFailed, LoginRequired, UnknownModule
+from omserver_client.errors import LoginFailed, LoginRequired, Unavailable, UnknownModule
 from omserver_client.keyfile import Key, new_key
 from omserver_client.messages import Reply, Request
 from omserver_master.caller import Caller, CallerKey
@@ -32,8 +32,16 @@ class Ring:
 
     def __init__(self, *keys: Key) -> None:
         self.keys = {key.kid: key for key in keys}
+        #: Keys that were looked up before the database went down.
+        self.remembered: dict[bytes, Key] = {}
+        self.down = False
+
+    def known(self, kid: bytes) -> Key | None:
+        return self.remembered.get(kid)
 
     def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+        if self.down:
+            raise Unavailable("The database cannot be reached.")
         key = self.keys.get(kid)
         return (key, CallerKey(key.kid_hex, key.name, "operator", 1)) if key else None
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_client.errors import BadRequest, Unavailable
 from omserver_client.keyfile import Key, new_key, write_key
@@ -29,16 +29,35 @@ class KeyRing:
         self._engine = engine
         self._site = site
         self._noted: dict[str, float] = {}
+        #: Keys in clear, each with the sealed secret that it was opened from.
+        self._opened: dict[bytes, tuple[bytes, Key]] = {}
 
     def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
-        """The key *kid* and what its holder may be, or None if it is unknown or revoked."""
+        """The key *kid* and what its holder may be, or None if it is unknown or revoked.
+
+        Raises:
+            Unavailable: the database can't tell now.
+        """
         with read(self._engine) as conn:
             row = store.key_row(conn, kid.hex())
         if row is None or row["state"] != "active":
+            self._opened.pop(kid, None)
             return None
         self._note_used(row["kid"])
-        key = Key(row["name"], kid, self._site.open_client_key(row["secret"], row["kid"]))
+        key = self._open(kid, row)
         return key, CallerKey(row["kid"], row["name"], row["role_cap"], row["service_user_id"])
+
+    def known(self, kid: bytes) -> Key | None:
+        """The key *kid* as it was when last looked up; it may be revoked by now: good for a refusal only."""
+        return self._opened.get(kid, (b"", None))[1]
+
+    def _open(self, kid: bytes, row: RowMapping) -> Key:
+        """The key in clear; what was opened before is not opened again while the row has the same secret."""
+        sealed, key = self._opened.get(kid, (b"", None))
+        if key is None or sealed != row["secret"]:
+            key = Key(row["name"], kid, self._site.open_client_key(row["secret"], row["kid"]))
+            self._opened[kid] = row["secret"], key
+        return key
 
     def _note_used(self, kid: str) -> None:
         """Write down the use, now and then: a key that nobody uses should be revoked."""

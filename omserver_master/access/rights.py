@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, false, or_, select
 
-from ..store.grants import ROLES, grants_of
+from ..store.grants import ROLES, rights_of
 from ..store.jobs import Scope, parts
 from ..store.schema import server_app_categ, server_list
 
@@ -37,14 +37,18 @@ def reaches(role: str, least: str) -> bool:
 
 def load_person(conn: Connection, user: RowMapping) -> Person:
     """The person behind a row of users, with the highest role of their grants (viewer if they have none)."""
-    grants = tuple(grants_of(conn, user["id"]))
+    return granted(user["id"], user["name"], rights_of(conn, user["id"]))
+
+
+def granted(id_: int, name: str, grants: Sequence[RowMapping], expires_at: float | None = None) -> Person:
+    """The account *name* with *grants*, and as role the highest of them."""
     highest = max((grant["role"] for grant in grants), key=ROLES.index, default=ROLES[0])
-    return Person(user["id"], user["name"], highest, grants=grants)
+    return Person(id_, name, highest, expires_at, tuple(grants))
 
 
 def refreshed(conn: Connection, person: Person) -> Person:
     """The person with what is granted by now: for a request that has waited."""
-    return replace(person, grants=tuple(grants_of(conn, person.id)))
+    return replace(person, grants=tuple(rights_of(conn, person.id)))
 
 
 def effective(person: Person, role_cap: str) -> Person:

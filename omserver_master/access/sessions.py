@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -17,7 +17,7 @@ from ..store import clock, users
 from ..store import sessions as store
 from ..store.engine import begin, read
 from . import passwords
-from .rights import Person, effective, load_person
+from .rights import Person, effective, granted, load_person
 from .throttle import LoginThrottle
 
 #: Seconds: without a request, and in all.
@@ -107,16 +107,16 @@ def hash_token(token: str) -> str:
 
 def _of_session(engine: Engine, token: str, caller: Caller) -> Person:
     with read(engine) as conn:
-        session = store.session_row(conn, hash_token(token))
-        if session is None or session["revoked"] or session["key_kid"] != caller.key.kid:
-            raise LoginRequired
-        now = clock.now(conn)
-        _refuse_expired(session, now)
-        row = users.user_by_id(conn, session["user_id"])
-        if row is None or row["disabled"]:
-            raise LoginRequired("The account is disabled.")
-        person = replace(load_person(conn, row), expires_at=session["expires_at"])
-    if now - session["last_used"] > _TOUCH:
+        rows = store.acting(conn, hash_token(token))
+    session = rows[0] if rows else None
+    if session is None or session["revoked"] or session["key_kid"] != caller.key.kid:
+        raise LoginRequired
+    _refuse_expired(session, session["now"])
+    if session["disabled"]:
+        raise LoginRequired("The account is disabled.")
+    grants = [row for row in rows if row["role"] is not None]
+    person = granted(session["user_id"], session["name"], grants, session["expires_at"])
+    if session["now"] - session["last_used"] > _TOUCH:
         with suppress(Unavailable), begin(engine) as conn:  # who only looks may do so with a full disk too
             store.touch_session(conn, session["token_hash"])
     return effective(person, caller.key.role_cap)

@@ -8,7 +8,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping
@@ -20,6 +20,7 @@ from omserver_client.errors import (
     ConfirmationNeeded,
     Forbidden,
     IdempotencyConflict,
+    Refused,
 )
 from omserver_client.omctl.params import param_words
 from omserver_master import audit
@@ -123,6 +124,8 @@ class Submitted:
 
     job_id: int
     repeated: bool
+    #: The job as it was written, see `store.jobs.add_job`; None if an earlier message had asked for it.
+    row: Mapping[str, Any] | None = None
 
 
 def usable_module(rules: Rules, wish: Wish) -> ModuleInfo:
@@ -149,6 +152,19 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     Raises:
         Refused: the first thing that is wrong with it, as its own class.
     """
+    found, again = _checked(conn, rules, person, wish, module)
+    warnings = _warnings(conn, found.rows)
+    if again is not None:
+        warnings = [*_warnings_again(again, module, _twice(again, module, wish)), *warnings]
+    if taken := locking.taken(conn, found.locks, [row["id"] for row in found.rows]):
+        warnings = [*warnings, locking.warning(taken)]
+    return replace(found, warnings=warnings)
+
+
+def _checked(
+    conn: Connection, rules: Rules, person: Person, wish: Wish, module: ModuleInfo
+) -> tuple[Plan, Again | None]:
+    """What a wish comes to, checked completely, without what `plan` warns of; and what it does again."""
     _check_dry_run(module, wish)
     _check_until(module, wish)
     again = choose_again(conn, wish.rerun, rights.visible_hosts(person)) if wish.rerun else None
@@ -157,11 +173,8 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     _check_engines(conn, module, rows)
     params = module.read_params(wish.params)
     confirm = None if wish.dry_run else _confirm(module, len(rows), rules.confirm_above)
-    warnings = _warnings(conn, rows)
-    if again is not None:
-        twice = again.unknown if module.repeat == "once" and not wish.dry_run else ()
-        confirm = len(rows) if twice else confirm
-        warnings = [*_warnings_again(again, module, twice), *warnings]
+    if again is not None and _twice(again, module, wish):
+        confirm = len(rows)
     wanted = wish.rollout
     if again is not None and wanted is None:
         wanted = freezing.shown(
@@ -171,9 +184,8 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
         wanted, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
     )
     locks = _locks(module, wish, again)
-    if taken := locking.taken(conn, locks, [row["id"] for row in rows]):
-        warnings = [*warnings, locking.warning(taken)]
-    return Plan(module, params, rows, confirm, warnings, wish.dry_run, wish.rerun, rollout, locks)
+    found = Plan(module, params, rows, confirm, [], wish.dry_run, wish.rerun, rollout, locks)
+    return found, again
 
 
 def submit(
@@ -190,33 +202,36 @@ def submit(
         ConfirmationNeeded: so many hosts need their number said.
         Refused: as :func:`plan`.
     """
-
-    with store.read(engine) as conn:
-        before = _before(conn, person, caller, wish, key)
-    if before is not None:
-        return before
-    module = usable_module(rules, wish)
-
-    def work(conn: Connection) -> Submitted:
-        found = plan(conn, rules, person, wish, module)
-        done = _insert(conn, found, person, caller, wish, message_id, key)
-        reach("submit.before_commit")
-        return done
-
     try:
-        done = store.transact(engine, work)
-        reach("submit.after_commit")
-        return done
-    except IntegrityError:
-        # Somebody with the same key or message was faster: their job is the answer.
+        done = _submitted(engine, rules, person, caller, wish, message_id, key)
+    except (Refused, IntegrityError) as error:
+        # Most often nobody has asked before. If so, their job is the answer, even if nobody may ask now.
         with store.read(engine) as conn:
             before = _before(conn, person, caller, wish, key)
             if before is not None:
                 return before
+            if isinstance(error, Refused):
+                raise
             twin = jobs.find_by_message(conn, caller.key.kid, message_id)
             if twin is None:
                 raise
             return Submitted(twin["id"], True)
+    reach("submit.after_commit")
+    return done
+
+
+def _submitted(
+    engine: Engine, rules: Rules, person: Person, caller: Caller, wish: Wish, message_id: str, key: str | None
+) -> Submitted:
+    module = usable_module(rules, wish)
+
+    def work(conn: Connection) -> Submitted:
+        found, _ = _checked(conn, rules, person, wish, module)
+        done = _insert(conn, found, person, caller, wish, message_id, key)
+        reach("submit.before_commit")
+        return done
+
+    return store.transact(engine, work)
 
 
 def _before(
@@ -270,14 +285,14 @@ def _insert(
         **found.locks.columns(),
     }
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]
-    job_id = jobs.insert_job(conn, row, members)
+    job = jobs.add_job(conn, row, members)
     names = ", ".join(h["name"] for h in found.rows[:50])
     how = "dry run of module" if wish.dry_run else "module"
     how = f"again after job {wish.rerun.job}: {how}" if wish.rerun else how
     detail = f"{how} {module.id} on {_hosts(len(found.rows))}: {names}; {json.dumps(found.params)}"
     detail += f"; {freezing.in_words(found.rollout)}" if found.rollout else ""
-    audit.accepted(conn, caller, person, "job.submit", f"job {job_id}", detail[:4000])
-    return Submitted(job_id, False)
+    audit.accepted(conn, caller, person, "job.submit", f"job {job['id']}", detail[:4000])
+    return Submitted(job["id"], False, job)
 
 
 def _check_confirmed(found: Plan, wish: Wish) -> None:
@@ -374,6 +389,11 @@ def _locks(module: ModuleInfo, wish: Wish, again: Again | None) -> WantedLocks:
     if again is not None and not wish.locks:
         wanted = WantedLocks(tuple(again.first["locks"] or ()), again.first["lock_mode"] or "queue")
     return wanted.with_those_of(module.locks)
+
+
+def _twice(again: Again, module: ModuleInfo, wish: Wish) -> Sequence[str]:
+    """The hosts that may have done it already, of a module that must not do it twice."""
+    return again.unknown if module.repeat == "once" and not wish.dry_run else ()
 
 
 def _warnings_again(again: Again, module: ModuleInfo, twice: Sequence[str]) -> list[Mapping[str, str]]:

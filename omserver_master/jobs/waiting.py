@@ -70,8 +70,7 @@ def reasons(conn: Connection, rows: Sequence[Row], most: Limits) -> dict[int, Wh
 
 
 def _look(conn: Connection, queued: Sequence[Row], most: Limits) -> _Site:
-    now, alive = workers.alive(conn)
-    at_work = workers.jobs_at_work(conn) if queued else 0
+    now, alive, at_work = workers.crew(conn)
     wanting = [row["id"] for row in queued if row["lock_mode"] == "queue"]
     busy = queued and at_work >= alive * MOST_JOBS
     return _Site(

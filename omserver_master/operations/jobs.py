@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Event
@@ -148,7 +149,7 @@ def submit(context: Context, args: Submit) -> dict[str, Any]:
     """Commit a job; when this answers, it is durable. The same idempotency key answers the same job."""
     done = commit(context, args.wish())
     reach("submit.before_answer")
-    return {"job": _job(context, done.job_id), "repeated": done.repeated}
+    return {"job": _submitted(context, done), "repeated": done.repeated}
 
 
 def commit(context: Context, wish: Wish) -> Submitted:
@@ -238,16 +239,33 @@ def events(context: Context, args: Events) -> dict[str, Any]:
     something else than at first is new, too.
     """
     end = time.monotonic() + args.wait
+    if args.until == "end" and args.wait > 0:
+        return _at_the_end(context, args, end)
     whys: list[Any] = []
     with context.site.changes.of(args.job) as change:
         while True:
             change.clear()
-            answer = _events_now(context, args)
+            answer = _events_now(context, args, waited=bool(whys))
             over = answer["job"]["state"] in FINAL_JOB
             whys.append(answer["job"]["why"])
-            news = (answer["event"] > args.since or whys[0] != whys[-1]) and args.until == "change"
-            if over or news or not _changed(context, answer["job"], args.until, change, end):
+            news = answer["event"] > args.since or whys[0] != whys[-1]
+            if over or news or not _changed(context, answer["job"], change, end):
                 return answer
+
+
+def _at_the_end(context: Context, args: Events, end: float) -> dict[str, Any]:
+    """What changed in a job, once it is over or *end* has come; until then only whether it is, is read."""
+    waited = False
+    with context.site.changes.of(args.job) as change:
+        while True:
+            change.clear()
+            with store.read(context.site.engine) as conn:
+                latest = jobs.event_of(conn, args.job, None if waited else rights.visible_hosts(context.who))
+            left = end - time.monotonic()
+            if latest is None or latest.over or left <= 0:
+                return _events_now(context, args, waited=waited)
+            change.wait(min(left, LOOK_ANYWAY))
+            waited = True
 
 
 @operation("job.cancel", role="operator")
@@ -271,16 +289,14 @@ def cancel(context: Context, args: JobId) -> dict[str, Any]:
     return {"job": _job(context, args.job)}
 
 
-def _changed(context: Context, job: Mapping[str, Any], until: str, change: Event, end: float) -> bool:
-    """Whether *job* changes, or is over, before *end*; most often not, so that no more than that is read."""
+def _changed(context: Context, job: Mapping[str, Any], change: Event, end: float) -> bool:
+    """Whether *job* changes before *end*; most often not, so that no more than that is read."""
     while (left := end - time.monotonic()) > 0:
         change.wait(min(left, LOOK_ANYWAY))
         change.clear()
         with store.read(context.site.engine) as conn:
             found = jobs.event_of(conn, job["id"])
-            if found is None or (found.over if until == "end" else found.number != job["event"]):
-                return True
-            if until == "change" and _waits_for_more(context, conn, job):
+            if found is None or found.number != job["event"] or _waits_for_more(context, conn, job):
                 return True
     return False
 
@@ -294,14 +310,28 @@ def _waits_for_more(context: Context, conn: Any, job: Mapping[str, Any]) -> bool
     return bool((why.to_wire() if why is not None else None) != job["why"])
 
 
-def _events_now(context: Context, args: Events) -> dict[str, Any]:
+def _events_now(context: Context, args: Events, *, waited: bool) -> dict[str, Any]:
     with store.read(context.site.engine) as conn:
-        scope = rights.visible_hosts(rights.refreshed(conn, context.who))  # it may have waited
+        scope = rights.visible_hosts(rights.refreshed(conn, context.who) if waited else context.who)
         row = _visible(conn, args.job, scope)
-        changed, event = results.events_since(conn, args.job, args.since, scope=scope)
-        found = results.counts(conn, [args.job], scope)[args.job]
+        changed, event = results.events_since(conn, args.job, args.since, scope=scope, newest=row["event"])
+        if len(changed) == row["host_count"]:
+            found: Mapping[str, int] = Counter(result["state"] for result in changed)
+        else:
+            found = results.counts(conn, [args.job], scope)[args.job]
         why = waiting.reasons(conn, [row], context.site.most).get(args.job)
     return {"job": views.job(row, found, why), "results": [views.result(r) for r in changed], "event": event}
+
+
+def _submitted(context: Context, done: Submitted) -> dict[str, Any]:
+    """The job that a wish led to; a new one as it was written, without reading it again."""
+    if done.row is None:
+        return _job(context, done.job_id)
+    row = {**done.row, "key_name": context.caller.key.name}
+    with store.read(context.site.engine) as conn:
+        why = waiting.reasons(conn, [row], context.site.most).get(done.job_id)
+    shown = views.job(row, {"pending": row["host_count"]}, why)
+    return shown | {"again": None} | views.reruns([])
 
 
 def _job(context: Context, job_id: int) -> dict[str, Any]:

@@ -45,6 +45,16 @@ class ChainState:
     head: str
 
 
+#: Made once: every action asks this, and writes a row.
+_NEWEST = (
+    select(audit_events.c.id, audit_events.c.hash, clock.utc_now().label("now"))
+    .order_by(audit_events.c.id.desc())
+    .limit(1)
+    .with_for_update()
+)
+_ADD = insert(audit_events)
+
+
 def append(
     conn: Connection,
     *,
@@ -60,10 +70,9 @@ def append(
     given = {"user": user, "key": key, "address": address, "action": action, "target": target}
     row: dict[str, Any] = {**given, "outcome": outcome, "detail": storable(detail)}
     row.update((name, storable(row[name])[:width]) for name, width in _SHORT.items())
-    row["previous"] = _locked_head(conn)
-    row["time"] = clock.now(conn)
+    row["previous"], row["time"] = _locked_head(conn)
     row["hash"] = _hash(row)
-    inserted = conn.execute(insert(audit_events).values(row)).inserted_primary_key
+    inserted = conn.execute(_ADD, row).inserted_primary_key
     assert inserted is not None
     return int(inserted[0])
 
@@ -148,20 +157,21 @@ def list_audit(
     return list(conn.execute(query).mappings())
 
 
-def _locked_head(conn: Connection) -> str:
-    """The last row's hash, with that row locked: nobody else can append until we are done.
+def _locked_head(conn: Connection) -> tuple[str, float]:
+    """The last row's hash, and the time, with that row locked: nobody else can append until we are done.
 
     While we waited for the lock a newer row may have come, so look until the row that we hold is the last.
+    SQLite has no such lock and needs none: only one transaction at a time writes.
     """
-    newest = select(audit_events.c.id, audit_events.c.hash).order_by(audit_events.c.id.desc()).limit(1)
+    alone = conn.dialect.name == "sqlite"
     held = None
     while True:
-        last = conn.execute(newest.with_for_update()).first()
+        last = conn.execute(_NEWEST).first()
         if last is None:
-            return START
-        if last == held:
-            return str(last.hash)
-        held = last
+            return START, clock.now(conn)
+        if alone or last.id == held:
+            return str(last.hash), float(last.now)
+        held = last.id
 
 
 def _oldest(conn: Connection) -> list[Row[Any]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import BadRequest
@@ -16,6 +16,17 @@ from .jobs import parts
 from .names import check_name
 from .schema import connections, host_connections
 from .sitekey import SiteKey
+
+#: Made once: every new job asks this.
+_ROUTES = (
+    select(
+        host_connections,
+        *(connections.c[name] for name in ("name", "kind", "enabled", "state", "reason")),
+    )
+    .join_from(host_connections, connections)
+    .where(host_connections.c.host_id.in_(bindparam("hosts", expanding=True)))
+    .order_by(host_connections.c.host_id, host_connections.c.position)
+)
 
 #: Letters that mean something in a command line or an address where connections are named.
 RESERVED = "/,="
@@ -177,15 +188,6 @@ def routes(conn: Connection, host_ids: Sequence[int]) -> dict[int, list[RowMappi
     """
     found: dict[int, list[RowMapping]] = {host_id: [] for host_id in host_ids}
     for part in parts(host_ids):
-        query = (
-            select(
-                host_connections,
-                *(connections.c[name] for name in ("name", "kind", "enabled", "state", "reason")),
-            )
-            .join_from(host_connections, connections)
-            .where(host_connections.c.host_id.in_(part))
-            .order_by(host_connections.c.host_id, host_connections.c.position)
-        )
-        for row in conn.execute(query).mappings():
+        for row in conn.execute(_ROUTES, {"hosts": part}).mappings():
             found[row["host_id"]].append(row)
     return found

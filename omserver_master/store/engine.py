@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import StaticPool
 
@@ -32,7 +33,11 @@ STATEMENT_TIMEOUT = 30
 #: How often a transaction is tried that lost against another.
 TRIES = 5
 
+#: Seconds: a connection that was used within them is taken to be alive.
+_USED_LATELY = 1.0
+
 _WRITING: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+_READING: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
@@ -44,7 +49,6 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         pool_size=pool_size,
         pool_timeout=POOL_TIMEOUT,
         pool_recycle=3600,
@@ -52,6 +56,7 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     )
     if kind != "postgresql":
         event.listen(engine, "connect", _more_patience)
+    _replace_dead_connections(engine)
     return _discard_after_disk_errors(engine)
 
 
@@ -68,12 +73,12 @@ def begin(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
-    """One transaction that only reads.
+    """One look that only reads. On SQLite all of it sees one moment; elsewhere each statement sees its own.
 
     Raises:
         Unavailable: the database cannot be read now.
     """
-    with understood(), engine.connect() as conn:
+    with understood(), _reading(engine).connect() as conn:
         yield conn
 
 
@@ -119,9 +124,42 @@ def _writing(engine: Engine) -> Engine:
     return found
 
 
+def _reading(engine: Engine) -> Engine:
+    """The same engine, without transactions where that is free: READ COMMITTED shows nothing more in one.
+
+    PyMySQL would have to ask the server to change that, and to change it back.
+    """
+    if engine.dialect.name != "postgresql":
+        return engine
+    found = _READING.get(engine)
+    if found is None:
+        found = _READING[engine] = engine.execution_options(isolation_level="AUTOCOMMIT")
+    return found
+
+
 def _lost(error: Unavailable) -> bool:
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and judge(cause) is Failure.LOST
+
+
+def _replace_dead_connections(engine: Engine) -> None:
+    """Ask a connection whether it is alive before it is used, unless it was used just now.
+
+    SQLAlchemy's own way asks every time, which doubles the round trips of a short look.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def given_back(raw: object, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def taken(raw: Any, record: Any, proxy: object) -> None:
+        if time.monotonic() - record.info.get("used", math.inf) < _USED_LATELY:
+            return
+        try:
+            engine.dialect.do_ping(raw)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
 
 
 def _discard_after_disk_errors(engine: Engine) -> Engine:

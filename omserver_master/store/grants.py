@@ -14,7 +14,11 @@ from .schema import grants, server_app_categ, server_fun_categ, server_list
 #: From the least to the most.
 ROLES: Final = ("viewer", "operator", "admin")
 
+#: What of a grant decides what somebody may see and run.
+DECIDES: Final = (grants.c.role, grants.c.module, grants.c.categ_id, grants.c.app_id, grants.c.host_id)
+
 #: Made once: every request asks this.
+_RIGHTS = select(*DECIDES).where(grants.c.user_id == bindparam("user")).order_by(grants.c.id)
 _GRANTS = (
     select(
         grants,
@@ -73,6 +77,11 @@ def set_role(conn: Connection, user_id: int, role: str) -> None:
 def grants_of(conn: Connection, user_id: int) -> list[RowMapping]:
     """The account's grants, with the names of their places as ``categ``, ``app`` and ``host``."""
     return list(conn.execute(_GRANTS, {"user": user_id}).mappings())
+
+
+def rights_of(conn: Connection, user_id: int) -> list[RowMapping]:
+    """Of each of the account's grants what `DECIDES`."""
+    return list(conn.execute(_RIGHTS, {"user": user_id}).mappings())
 
 
 def remove_grant(conn: Connection, grant_id: int) -> bool:

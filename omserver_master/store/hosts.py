@@ -11,6 +11,7 @@ from sqlalchemy import (
     Insert,
     RowMapping,
     Select,
+    bindparam,
     func,
     insert,
     or_,
@@ -60,8 +61,8 @@ def hosts_by_id(conn: Connection, ids: Sequence[int], scope: Scope = None) -> di
     """Those hosts of *ids* that there are (in *scope*), by id."""
     found: dict[int, RowMapping] = {}
     for part in parts(ids):
-        query = _hosts().where(server_list.c.ID.in_(part), *_in_scope(scope))
-        found.update((row["id"], row) for row in conn.execute(query).mappings())
+        rows = conn.execute(_narrowed(_BY_ID, scope), {"ids": part}).mappings()
+        found.update((row["id"], row) for row in rows)
     return found
 
 
@@ -69,8 +70,8 @@ def hosts_by_name(conn: Connection, names: Iterable[str], scope: Scope = None) -
     """Those hosts that there are (in *scope*), by `names.name_key` of their name."""
     found: dict[str, RowMapping] = {}
     for part in parts([name_key(name) for name in names]):
-        query = _hosts().where(server_list.c.name_key.in_(part), *_in_scope(scope))
-        found.update((name_key(row["name"]), row) for row in conn.execute(query).mappings())
+        rows = conn.execute(_narrowed(_BY_NAME, scope), {"keys": part}).mappings()
+        found.update((name_key(row["name"]), row) for row in rows)
     return found
 
 
@@ -177,6 +178,15 @@ def _hosts() -> Select[Any]:
         first.label("connection"),
         server_list.c.last_seen,
     ).select_from(_JOINED)
+
+
+#: Made once: every new job asks this.
+_BY_ID = _hosts().where(server_list.c.ID.in_(bindparam("ids", expanding=True)))
+_BY_NAME = _hosts().where(server_list.c.name_key.in_(bindparam("keys", expanding=True)))
+
+
+def _narrowed(query: Select[Any], scope: Scope) -> Select[Any]:
+    return query if scope is None else query.where(*_in_scope(scope))
 
 
 def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -39,25 +39,38 @@ _CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked, jobs.c.pause_asked, jobs
 
 
 def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> int:
+    """As `add_job`; answer the job's id only."""
+    return int(add_job(conn, job, hosts)["id"])
+
+
+def add_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add a queued job with its locks and a pending result for each of *hosts*; both are columns by name.
 
     ``created``, ``state`` and ``host_count`` are filled in; *hosts* need ``host_id``, ``host`` and ``ip``.
+    Answers the job as `job_row` would, but for the name of its client key.
 
     Raises:
         IntegrityError: the message id or the idempotency key was used before; look with
             `find_by_message` and `find_by_idempotency`, in a new transaction.
     """
     wanted = locks.names_for(job.get("locks") or (), [host["host_id"] for host in hosts])
-    mode = job.get("lock_mode", "queue") if wanted else ""
-    filled = {"created": clock.now(conn), "state": "queued", "host_count": len(hosts), **job}
-    filled["lock_mode"] = mode
-    key = conn.execute(insert(jobs).values(filled)).inserted_primary_key
-    assert key is not None
-    job_id: int = key[0]
+    filled = {"state": "queued", "host_count": len(hosts), **job}
+    filled["lock_mode"] = job.get("lock_mode", "queue") if wanted else ""
+    row: dict[str, Any] = _AS_NEW | filled | _insert(conn, filled)
     for part in parts(hosts):
-        conn.execute(insert(host_results), [{"job_id": job_id, **host} for host in part])
-    locks.want(conn, job_id, wanted)
-    return job_id
+        conn.execute(_ADD_HOSTS, [{"job_id": row["id"], **host} for host in part])
+    locks.want(conn, row["id"], wanted)
+    return row
+
+
+def _insert(conn: Connection, filled: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the row; its id, and when it was created by the database's clock."""
+    if conn.dialect.insert_returning and "created" not in filled:
+        return dict(conn.execute(_ADD_RETURNING, filled).mappings().one())
+    created = filled.get("created") or clock.now(conn)
+    key = conn.execute(insert(jobs), {**filled, "created": created}).inserted_primary_key
+    assert key is not None
+    return {"id": key[0], "created": created}
 
 
 def find_by_idempotency(conn: Connection, key_kid: str, user_id: int, key: str) -> RowMapping | None:
@@ -147,9 +160,10 @@ class Latest(NamedTuple):
     over: bool
 
 
-def event_of(conn: Connection, job_id: int) -> Latest | None:
-    """How far the job is; None if there is no such job."""
-    row = conn.execute(_EVENT_OF, {"job": job_id}).first()
+def event_of(conn: Connection, job_id: int, scope: Scope = None) -> Latest | None:
+    """How far the job is; None if there is no such job (in *scope*)."""
+    query = _EVENT_OF if scope is None else _EVENT_OF.where(*_in_scope(scope))
+    row = conn.execute(query, {"job": job_id}).first()
     return None if row is None else Latest(row.event, row.finished is not None)
 
 
@@ -256,6 +270,12 @@ def _jobs() -> Select[Any]:
 
 
 _JOB = _jobs().where(jobs.c.id == bindparam("job"))
+
+#: Made once: every new job is written so. MySQL can't answer what it was given.
+_ADD_RETURNING = insert(jobs).values(created=clock.utc_now()).returning(jobs.c.id, jobs.c.created)
+_ADD_HOSTS = insert(host_results)
+#: What is in the columns that nothing is said of.
+_AS_NEW: Final = {column.name: getattr(column.default, "arg", None) for column in jobs.c}
 
 
 def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from . import clock
 from .schema import module_versions
 
+#: Made once: every new job asks this.
+_KEPT = select(module_versions.c.module).where(
+    module_versions.c.module == bindparam("module"), module_versions.c.sha256 == bindparam("sha256")
+)
+
 
 def keep_version(conn: Connection, module: str, sha256: str, source: str) -> None:
     """Keep the source of *module* under its hash, once."""
-    if source_of(conn, module, sha256) is not None:
+    if conn.execute(_KEPT, {"module": module, "sha256": sha256}).first() is not None:
         return
     row = {"module": module, "sha256": sha256, "source": source, "first_seen": clock.now(conn)}
     try:

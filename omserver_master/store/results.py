@@ -23,6 +23,15 @@ from .outputs import SealedOutput, put_sealed
 from .schema import host_results, jobs
 from .steps import StepDone
 
+#: Made once: whoever follows a job asks this.
+_NEWEST = select(jobs.c.event).where(jobs.c.id == bindparam("job"))
+_CHANGED = (
+    select(host_results)
+    .where(host_results.c.job_id == bindparam("job"), host_results.c.event > bindparam("since"))
+    .order_by(host_results.c.event, host_results.c.host_id)
+    .limit(bindparam("most"))
+)
+
 #: Ends that a late answer may still put right.
 UNCERTAIN: Final = frozenset({"unknown", "timed_out", "unreachable"})
 
@@ -184,22 +193,30 @@ def result_row(conn: Connection, job_id: int, host_id: int, scope: Scope = None)
 
 
 def events_since(
-    conn: Connection, job_id: int, since: int, *, limit: int = 2000, scope: Scope = None
+    conn: Connection,
+    job_id: int,
+    since: int,
+    *,
+    limit: int = 2000,
+    scope: Scope = None,
+    newest: int | None = None,
 ) -> tuple[list[RowMapping], int]:
     """The rows that changed after the event *since*, and the number to ask with the next time.
 
     At most about *limit* rows: the rows of one event are never torn apart. With more to come, the number
-    answered is below the job's own.
+    answered is below the job's own. *newest* is the number of the job's row, where that was read before.
     """
-    newest = conn.execute(select(jobs.c.event).where(jobs.c.id == job_id)).scalar() or 0
-    changed = host_results.c.job_id == job_id, host_results.c.event > since, *_in_scope(scope)
-    numbers = select(host_results.c.event).where(*changed).order_by(host_results.c.event)
-    last = conn.execute(numbers.offset(limit - 1).limit(1)).scalar()
-    wanted = changed if last is None else (*changed, host_results.c.event <= last)
-    query = select(host_results).where(*wanted).order_by(host_results.c.event, host_results.c.host_id)
-    rows = list(conn.execute(query).mappings())
-    seen = rows[-1]["event"] if rows else since
-    return rows, seen if last is not None else max(newest, seen)
+    if newest is None:
+        newest = conn.execute(_NEWEST, {"job": job_id}).scalar() or 0
+    query = _CHANGED if scope is None else _CHANGED.where(*_in_scope(scope))
+    asked = {"job": job_id, "since": since}
+    rows = list(conn.execute(query, {**asked, "most": limit}).mappings())
+    if len(rows) < limit:
+        return rows, max(newest, rows[-1]["event"] if rows else since)
+    last = rows[-1]["event"]
+    rest = query.where(host_results.c.event == last, host_results.c.host_id > rows[-1]["host_id"])
+    rows += conn.execute(rest, {**asked, "most": 1 << 31}).mappings()
+    return rows, last
 
 
 def counts(conn: Connection, job_ids: Sequence[int], scope: Scope = None) -> dict[int, dict[str, int]]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from . import clock
-from .schema import sessions
+from .grants import DECIDES
+from .schema import grants, sessions, users
 
 #: Made once: every request asks this.
-_SESSION = select(sessions).where(sessions.c.token_hash == bindparam("hash"))
+_ACTING = (
+    select(sessions, users.c.name, users.c.disabled, *DECIDES, clock.utc_now().label("now"))
+    .select_from(sessions.join(users).outerjoin(grants, grants.c.user_id == sessions.c.user_id))
+    .where(sessions.c.token_hash == bindparam("hash"))
+    .order_by(grants.c.id)
+)
 
 
 def add_session(
@@ -28,9 +34,13 @@ def add_session(
     return ends
 
 
-def session_row(conn: Connection, token_hash: str) -> RowMapping | None:
-    """The session with that hash, revoked and expired ones too."""
-    return conn.execute(_SESSION, {"hash": token_hash}).mappings().first()
+def acting(conn: Connection, token_hash: str) -> list[RowMapping]:
+    """The session with that hash, revoked and expired ones too, once for each grant of its account.
+
+    A row has the session's columns, the account's ``name`` and ``disabled``, what of the grant decides
+    (nothing, where there is none), and the time as ``now``.
+    """
+    return list(conn.execute(_ACTING, {"hash": token_hash}).mappings())
 
 
 def touch_session(conn: Connection, token_hash: str) -> None:

@@ -12,6 +12,7 @@ from .schema import users
 
 #: Made once: every request asks this.
 _USER = select(users).where(users.c.id == bindparam("user"))
+_NAMED = select(users).where(users.c.name_key == bindparam("key"))
 
 
 def add_user(conn: Connection, name: str, password_hash: str, lang: str = "") -> int:
@@ -31,7 +32,7 @@ def add_user(conn: Connection, name: str, password_hash: str, lang: str = "") ->
 
 def user_by_name(conn: Connection, name: str) -> RowMapping | None:
     """The account called *name*, whatever the case."""
-    return conn.execute(select(users).where(users.c.name_key == name_key(name))).mappings().first()
+    return conn.execute(_NAMED, {"key": name_key(name)}).mappings().first()
 
 
 def user_by_id(conn: Connection, user_id: int) -> RowMapping | None:

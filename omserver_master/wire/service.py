@@ -9,6 +9,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import rpyc
 
@@ -22,7 +23,7 @@ from .connection import MasterConnection, Name, Objection
 from .doors import LONGEST_USER, Doors
 from .gate import Place
 from .refusals import Refusals
-from .session import Opened, Session, Unopened
+from .session import Opened, Session, Unanswerable, Unopened
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
         except Unopened as unopened:
             self._refuse(unopened)
             return REFUSAL
+        except Unanswerable as unanswerable:
+            opened, plaintext = unanswerable.opened, _unanswered(unanswerable)
         if len(plaintext) > most - OVERHEAD - FRAME_EXTRA:
             plaintext = _too_large(plaintext, most)
         return self._session.seal(opened, plaintext)
@@ -163,6 +166,14 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
         except Refused as refused:
             log.info("login refused from %s: %s", self._place.address, refused)
             return False
+
+
+def _unanswered(shut: Unanswerable) -> bytes:
+    """The refusal of a message, whether it is a request or a task string."""
+    for read in (Request.from_json, TaskRequest.from_json):
+        with suppress(BadRequest):
+            return Reply.refusing(read(shut.opened.plaintext).id, shut.refusal).to_json()
+    return Reply.refusing("", shut.refusal).to_json()
 
 
 def _too_large(plaintext: bytes, most: int) -> bytes:

@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple, Protocol
 
 from omserver_client.envelope import CHALLENGE_BYTES, CLIENT, MASTER, Header, read_header, seal, unseal
-from omserver_client.errors import SealRefused
+from omserver_client.errors import SealRefused, Unavailable
 from omserver_client.keyfile import Key
 
 from ..caller import CallerKey
@@ -22,7 +22,14 @@ class KeyRing(Protocol):
     """The client keys that this master knows."""
 
     def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
-        """The key *kid*, or None if it is unknown or revoked. It is asked for every message."""
+        """The key *kid*, or None if it is unknown or revoked. It is asked for every message.
+
+        Raises:
+            Unavailable: nobody can tell now.
+        """
+
+    def known(self, kid: bytes) -> Key | None:
+        """The key *kid* as it was when it was looked up last; good for a refusal, and for nothing else."""
 
 
 class Opened(NamedTuple):
@@ -41,6 +48,15 @@ class Unopened(SealRefused):
         super().__init__(reason)
         self.reason = reason
         self.kid = kid
+
+
+class Unanswerable(Exception):
+    """A message was opened, and nobody can tell now whether its key still counts: it is refused, sealed."""
+
+    def __init__(self, opened: Opened, refusal: Unavailable) -> None:
+        super().__init__(str(refusal))
+        self.opened = opened
+        self.refusal = refusal
 
 
 class Session:
@@ -78,15 +94,27 @@ class Session:
         Raises:
             Unopened: its key is unknown or revoked, its number did not rise, it was changed, or it was meant
                 for another connection.
+            Unanswerable: its key was known before, and cannot be looked up now.
+            Unavailable: its key cannot be looked up now.
         """
         header = _header(sealed)
         kid = header.kid.hex()
         if self._kid not in (None, header.kid):
             raise Unopened("another key than before on this connection", kid)
-        found = self._ring.lookup(header.kid)
+        try:
+            found = self._ring.lookup(header.kid)
+        except Unavailable as refusal:
+            key = self._ring.known(header.kid)
+            if key is None:
+                raise
+            nobody = CallerKey(kid, key.name, "viewer")
+            raise Unanswerable(self._unsealed(sealed, header, key, nobody), refusal) from refusal
         if found is None:
             raise Unopened("unknown or revoked key", kid)
-        key, caller = found
+        return self._unsealed(sealed, header, *found)
+
+    def _unsealed(self, sealed: bytes, header: Header, key: Key, caller: CallerKey) -> Opened:
+        kid = header.kid.hex()
         try:
             plaintext = unseal(key, header.seq, CLIENT, self._challenge, sealed)
         except SealRefused:

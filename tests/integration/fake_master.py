@@ -130,6 +130,10 @@ class FakeMaster:
         """The one key that this master knows."""
         return (self.key, CallerKey(self.key.kid_hex, "omctl", "admin")) if kid == self.key.kid else None
 
+    def known(self, kid: bytes) -> Key | None:
+        """The same."""
+        return self.key if kid == self.key.kid else None
+
     def dispatch(self, request: Request, caller: Caller) -> Reply:
         """Look the operation up by name; what it wants is kept."""
         self.requests.append(request)

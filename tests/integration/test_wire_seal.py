@@ -194,3 +194,39 @@ def test_a_sealed_message_that_is_no_request_is_refused_sealed(rig: Rig, plainte
         answer = peer.opened(base64.b64decode(peer.call("Runcommands", sealed)))
         assert json.loads(answer)["error"]["code"] == "bad_request"
     assert rig.master.seen == []
+
+
+@pytest.fixture
+def down(rig: Rig) -> Iterator[Rig]:
+    """A master that knew the key and cannot look it up any more."""
+    rig.ring.remembered, rig.ring.down = {rig.key.kid: rig.key}, True
+    yield rig
+    rig.ring.remembered, rig.ring.down = {}, False
+
+
+def test_who_was_known_is_told_that_keys_cannot_be_looked_up_and_nothing_is_done(down: Rig) -> None:
+    with down.peer() as peer:
+        request = good_request()
+        reply = json.loads(peer.opened(peer.call("call", peer.sealed(request))))
+        assert (reply["id"], reply["error"]["code"]) == (json.loads(request)["id"], "unavailable")
+        down.ring.down = False
+        assert json.loads(peer.opened(peer.call("call", peer.sealed())))["ok"]["op"] == "status"
+    assert len(down.master.seen) == 1
+
+
+def test_a_refusal_needs_the_right_secret_and_a_number_that_rises(down: Rig) -> None:
+    other = Key("other", down.key.kid, new_key("other").secret)
+    with Peer(down.port, other) as peer:
+        assert peer.call("call", peer.sealed()) == REFUSAL
+    with down.peer() as peer:
+        peer.call("call", peer.sealed(seq=7))
+        assert peer.call("call", peer.sealed(seq=7)) == REFUSAL
+    assert reasons(down) == ["changed, replayed from elsewhere, or sealed with another secret", "replayed"]
+
+
+def test_who_was_not_known_is_not_answered_while_keys_cannot_be_looked_up(down: Rig) -> None:
+    down.ring.remembered = {}
+    with down.peer() as peer:
+        message = peer.sealed()
+        with pytest.raises(EOFError):
+            peer.call("call", message)

@@ -56,6 +56,21 @@ def test_an_unknown_or_revoked_key_is_not_found(engine: Engine, site_key: SiteKe
     assert ring.lookup(made.kid) is None
 
 
+def test_a_key_is_known_for_refusals_from_its_look_to_its_end(
+    engine: Engine, site_key: SiteKey, tmp_path: Path
+) -> None:
+    ring = keys.KeyRing(engine, site_key)
+    with begin(engine) as conn:
+        made = keys.create_key(conn, site_key, "web", tmp_path / "web.key")
+    assert ring.known(made.kid) is None
+    ring.lookup(made.kid)
+    assert ring.known(made.kid) == made
+    with begin(engine) as conn:
+        key_store.revoke_key(conn, "web")
+    ring.lookup(made.kid)
+    assert ring.known(made.kid) is None
+
+
 def test_a_key_whose_file_cannot_be_written_does_not_exist(
     engine: Engine, site_key: SiteKey, tmp_path: Path
 ) -> None:

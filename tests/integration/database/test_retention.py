@@ -168,10 +168,11 @@ def test_what_would_go_is_said_without_doing_it(past: Past) -> None:
 def old_audit(past: Past, monkeypatch: pytest.MonkeyPatch) -> Past:
     with read(past.engine) as conn:
         now = clock.now(conn)
+    head = audit._locked_head
     with begin(past.engine) as conn:
         for number in range(20):
             age = (1195 - 10 * number) * DAY  # ten rows are older than 1100 days
-            monkeypatch.setattr(audit.clock, "now", lambda conn, age=age: now - age)
+            monkeypatch.setattr(audit, "_locked_head", lambda conn, age=age: (head(conn)[0], now - age))
             audit.append(conn, action="job.submit", user=f"user {number}")
     monkeypatch.undo()
     return past
