@@ -269,6 +269,9 @@ class JobRun:
             if seat.state == "dispatched" and seat.answer is None and seat.handle in self._flying:
                 self._stands_again(seat, item)
                 continue
+            if seat.done is not None and item.get("seq") == seat.done.number:
+                self._answered_again(seat, item)
+                continue
             seat.step = int(item.get("seq", 1))
             if seat.left_at is not None:
                 self._takeover.put(seat, work_from_wire(item["work"]))
@@ -282,6 +285,12 @@ class JobRun:
         """Code that was begun anew asks for what *seat* is at work on already; anything else is no use."""
         asked = digest(work_from_wire(item["work"]))
         if (int(item.get("seq", 1)), asked) != (seat.step, self._flying[seat.handle].digest):
+            self._end(seat, Ending("unknown", CHANGED))
+
+    def _answered_again(self, seat: Seat, item: Mapping[str, Any]) -> None:
+        """Code that was begun anew asks for what *seat* has answered while it began: it was handed that."""
+        self._owed.discard(seat.host.id)
+        if seat.done is not None and digest(work_from_wire(item["work"])) != seat.done.work:
             self._end(seat, Ending("unknown", CHANGED))
 
     def _ended_by_code(self, message: Mapping[str, Any]) -> None:

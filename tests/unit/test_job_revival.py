@@ -58,8 +58,8 @@ class Mortal(FakeCode):
 
 
 def a_job(recorder: FakeRecorder, code: Mortal, play: Any, **options: Any) -> JobRun:
-    options = {"timeout": 5, "start_by": time.time() + 60, "again": code.again} | options
-    run = JobRun(HOSTS, code, OneRoad(PlayedBackend(play)), recorder, **options)
+    given: dict[str, Any] = {"timeout": 5, "start_by": time.time() + 60, "again": code.again, **options}
+    run = JobRun(HOSTS, code, OneRoad(PlayedBackend(play)), recorder, **given)
     code.start(run)
     return run
 
@@ -87,6 +87,32 @@ def test_hosts_at_work_are_not_given_their_work_again(recorder: FakeRecorder) ->
     code.die()
     wait_until(lambda: bool(code.begun))
     everybody(OK)(flights[0])
+    thread.join(10)
+    assert (recorder.states(), len(flights), code.begun) == (["ok"] * 3, 1, [{}])
+
+
+def test_an_answer_that_comes_while_the_code_begins_anew_is_not_asked_for_again(
+    recorder: FakeRecorder,
+) -> None:
+    flights: list[Flight] = []
+
+    class Slow(Mortal):
+        def again(self, answers: Mapping[str, Answer]) -> None:
+            self.begun.append(dict(answers))
+            everybody(OK)(flights[0])
+
+        def send(self, order: Mapping[str, Any]) -> None:
+            assert self.run is not None
+            item = {"host": order["host"], "work": Run(self.work).to_wire(), "seq": 1}
+            self.run.inbox.put(ChildSaid({"say": "work", "items": [item]}))
+            super().send(order)
+
+    code = Slow(1)
+    run = a_job(recorder, code, flights.append)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    wait_until(lambda: bool(flights))
+    code.die()
     thread.join(10)
     assert (recorder.states(), len(flights), code.begun) == (["ok"] * 3, 1, [{}])
 
