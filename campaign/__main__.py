@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import queue
 import secrets
 import sys
@@ -20,6 +21,7 @@ from . import controls, evidence, kills, sweep
 from .defects import DEFECTS
 from .place import Place
 from .progress import Progress, table
+from .saltplace import SaltPlace
 from .servers import DATABASES
 from .storm import Storm
 
@@ -109,7 +111,8 @@ def _seed(options: argparse.Namespace, progress: Progress) -> int:
 def _storm(
     options: argparse.Namespace, progress: Progress, name: str, database: str, seed: int, seconds: float
 ) -> None:
-    with Place(database, pace=options.pace) as place:
+    disk = database == "sqlite" and os.geteuid() == 0
+    with Place(database, pace=options.pace, web=True, links=True, disk=disk) as place:
         storm = Storm(place, seed, seconds)
         weather = storm.rage()
         found = weather.verdict
@@ -146,7 +149,8 @@ def _play_rounds(
         except queue.Empty:
             return
         seed = options.seed * 1000 + number if options.seed is not None else secrets.randbelow(1_000_000)
-        with Place(database, pace=options.pace, web="web" in kinds) as place:
+        kind_of_place = SaltPlace if kinds == ["salt-master"] else Place
+        with kind_of_place(database, pace=options.pace, web="web" in kinds) as place:
             played = kills.Round(place, seed)
             deaths = played.play(kills.cells(place, kinds))
             if deaths.verdict.violations and options.keep:

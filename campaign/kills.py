@@ -25,7 +25,8 @@ from omserver_master.store.schema import jobs
 from . import evidence
 from .acks import MODULES, Acks, Asked
 from .oracle import Verdict
-from .place import OBEDIENT, SLOW, Place
+from .place import Place
+from .saltplace import SaltPlace
 
 #: Where a job is held in each phase. Dispatched has no place in our code: the hosts say when they work.
 PHASES: Mapping[str, str] = {
@@ -36,7 +37,7 @@ PHASES: Mapping[str, str] = {
     "results": "results.after_commit",
     "before the last commit": "finish.before_commit",
 }
-KINDS = ("web", "master", "worker", "child", "database")
+KINDS = ("web", "master", "worker", "child", "database", "salt-master")
 #: Who reaches a phase's place: it dies by its own hand.
 _OWN_HAND = {
     ("master", "before the submit commits"),
@@ -65,8 +66,10 @@ class Deaths:
 
 def cells(place: Place, kinds: Sequence[str] = KINDS) -> list[tuple[str, str]]:
     """Every kind that can die at *place*, in every phase."""
-    there = [kind for kind in kinds if kind != "database" or place.server.can_die]
-    return [(kind, phase) for kind in there for phase in PHASES]
+    absent = set() if place.server.can_die else {"database"}
+    absent |= {"web"} if place.console is None else set()
+    absent |= set() if isinstance(place, SaltPlace) else {"salt-master"}
+    return [(kind, phase) for kind in kinds if kind not in absent for phase in PHASES]
 
 
 class Round:
@@ -81,12 +84,10 @@ class Round:
         self._chance = random.Random(seed)
         self._gone = threading.Event()
         self._callers: list[threading.Thread] = []
-        self._browser = place.browser()
+        self._browser = place.browser() if place.console is not None else None
 
     def play(self, plan: Sequence[tuple[str, str]]) -> Deaths:
         """Kill everything of *plan* in some order, wait for the end of every job, and judge."""
-        self._ask(by_browser=False)
-        self._let_some_end(0)  # from now on there are warm processes for module code
         order = list(plan)
         self._chance.shuffle(order)
         for kind, phase in order:
@@ -103,6 +104,9 @@ class Round:
 
     def _kill(self, kind: str, phase: str) -> bool:
         point = PHASES[phase]
+        if kind == "child" and not self.place.children():
+            self._ask(by_browser=False)
+            self._let_some_end(0)  # now there are warm processes for module code
         if point:
             self.place.arm(point, "kill" if (kind, phase) in _OWN_HAND else HELD)
         asked = self._ask(by_browser=kind == "web" or self._chance.random() < 0.3)
@@ -142,6 +146,11 @@ class Round:
         self.place.server.kill()
         return True
 
+    def kill_salt_master(self, asked: Asked) -> bool:
+        """The Salt master, over which the job's hosts are reached."""
+        assert isinstance(self.place, SaltPlace)
+        return self.place.kill_salt_master()
+
     def _owner(self, asked: Asked) -> str | None:
         try:
             with read(self.place.system.engine) as conn:
@@ -153,13 +162,15 @@ class Round:
     # -- who asks
 
     def _ask(self, *, by_browser: bool) -> Asked:
-        hosts = self._chance.sample(OBEDIENT, self._chance.randint(1, 3))
+        hosts = self._chance.sample(self.place.obedient, self._chance.randint(1, 3))
+        if self.place.slow:
+            hosts.append(self._chance.choice(self.place.slow))
         token = f"tok-{self._chance.getrandbits(64):016x}"
         asked = Asked(
             token,
             self._chance.choice(list(MODULES)),
             self._chance.choice((1, 1, 2)),
-            (*hosts, self._chance.choice(SLOW)),
+            tuple(hosts),
             self._chance.choice((0.1, 0.5)),
         )
         self.acks.add(asked)
@@ -170,7 +181,7 @@ class Round:
 
     def _insist(self, asked: Asked, by_browser: bool) -> None:
         """Ask until it is answered, then watch until the job is over."""
-        submit = self._submit_by_browser if by_browser else self._submit
+        submit = self._submit_by_browser if by_browser and self._browser else self._submit
         for deed in submit, self._watch:
             while not self._gone.is_set():
                 try:
@@ -188,6 +199,7 @@ class Round:
         self.acks.submitted(asked, answer)
 
     def _submit_by_browser(self, asked: Asked) -> None:
+        assert self._browser is not None
         self.acks.submitted(asked, {"job": {"id": self._browser.submit(asked)}})
 
     def _watch(self, asked: Asked) -> None:
@@ -223,6 +235,7 @@ _DEEDS: Mapping[str, Callable[[Round, Asked], bool]] = {
     "worker": Round.kill_worker,
     "child": Round.kill_child,
     "database": Round.kill_database,
+    "salt-master": Round.kill_salt_master,
 }
 
 
@@ -253,7 +266,7 @@ def table(by_cell: Mapping[str, int]) -> str:
 
 
 def _lines(by_cell: Mapping[str, int]) -> Iterator[str]:
-    kinds = sorted({name.partition("/")[0] for name in by_cell}, key=[*KINDS, "salt-master"].index)
+    kinds = sorted({name.partition("/")[0] for name in by_cell}, key=KINDS.index)
     yield "| killed | " + " | ".join(PHASES) + " | all |"
     yield "| --- " * (len(PHASES) + 2) + "|"
     for kind in kinds:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class CampaignSystem(System):
 class Place:
     """All of it in one folder, until :meth:`close`.
 
+    ``obedient`` are hosts that do as they are told, ``slow`` those that take their time.
+
     Args:
         database: one of `servers.DATABASES`.
         pace: what all claims, heartbeats and pauses are multiplied with.
@@ -64,6 +67,9 @@ class Place:
         links: whether callers reach the master, and it and its workers the database server, through `Link`s.
         disk: whether the database is a file on a small disk of its own (for SQLite, as root).
     """
+
+    obedient: Sequence[str] = tuple(OBEDIENT)
+    slow: Sequence[str] = tuple(SLOW)
 
     def __init__(
         self,
@@ -80,7 +86,7 @@ class Place:
         self.database, self.pace = database, pace
         self.points = self.folder / "points"
         self.points.mkdir()
-        self.ledger_file = self.folder / "ledger"
+        self.ledger_file, self.modules = self.folder / "ledger", MODULES
         self.socket = self.folder / "sim"
         self._stopped: dict[int, float] = {}
         self._lock = threading.RLock()
@@ -89,8 +95,7 @@ class Place:
         self.console: Console | None = None
         with contextlib.ExitStack() as ends:
             ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.fleet = self._start_fleet()
-            ends.callback(self._end_fleet)
+            self._start_fleet(ends)
             self.disk = Disk(self.folder / "disk") if disk else None
             if self.disk is not None:
                 ends.callback(self.disk.close)
@@ -98,7 +103,10 @@ class Place:
             ends.callback(self.server.close)
             with _ONE_AT_A_TIME:
                 self.system = CampaignSystem(
-                    self.folder / "home", modules_dir=MODULES, workers=workers, database_url=self.server.url
+                    self.folder / "home",
+                    modules_dir=self.modules,
+                    workers=workers,
+                    database_url=self.server.url,
                 )
             ends.callback(self.system.engine.dispose)
             ends.callback(self._end_processes)
@@ -106,8 +114,7 @@ class Place:
             self.system.environment[CLOCKS] = str(self.folder)
             if links:
                 self._link(ends)
-            way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
-            self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
+            self._add_hosts()
             self.system.start()
             self._session = self._login()
             if web:
@@ -316,19 +323,20 @@ class Place:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
-    def _end_fleet(self) -> None:
-        self.fleet.kill()
-        self.fleet.wait(10)
+    def _add_hosts(self) -> None:
+        way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
+        self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
 
-    def _start_fleet(self) -> subprocess.Popen[bytes]:
+    def _start_fleet(self, ends: contextlib.ExitStack) -> None:
         argv = [sys.executable, "-m", "campaign.fleet", str(self.socket), json.dumps(RULES)]
         argv.append(str(self.ledger_file))
         fleet = subprocess.Popen(argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
+        ends.callback(fleet.wait, 10)
+        ends.callback(fleet.kill)
         while not self.socket.exists():
             if fleet.poll() is not None:
                 raise RuntimeError("the invented hosts did not start")
             time.sleep(0.02)
-        return fleet
 
     def _login(self) -> str | None:
         with self.system.client() as client:

@@ -21,13 +21,17 @@ from omserver_master.jobs.states import FINAL_HOST
 
 from . import evidence
 from .acks import MODULES, Acks, Asked
+from .console import Browser
 from .oracle import Verdict
 from .place import OBEDIENT, ODD, SLOW, Place
+from .process import CLOCK_OWNERS
 
 #: Seconds that everything gets to end after the last fault, at a pace of 1.
 END_LIMIT = 600.0
 #: Seconds that callers go on asking after the last fault.
 LAST_WORDS = 60.0
+#: Seconds by which a clock is wrong at most.
+MOST_WRONG = 120.0
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Storm:
     def __init__(self, place: Place, seed: int, seconds: float, people: int = 4) -> None:
         self.place, self.acks = place, Acks()
         self.weather = Weather(seed, place.database, place.pace, seconds)
-        self._people = people
+        self._people, self._doubled = people, list[Asked]()
         self._over = threading.Event()
         self._gone = threading.Event()
 
@@ -69,6 +73,7 @@ class Storm:
             caller.start()
         self._make_faults()
         self._over.set()
+        self.weather.faults["request sent twice at once"] = len(self._doubled)
         self.place.heal()
         until = time.monotonic() + LAST_WORDS
         for caller in callers:
@@ -109,17 +114,26 @@ class Storm:
 
     def _live(self, number: int) -> None:
         chance = random.Random(f"{self.weather.seed}/caller {number}")
+        at_console = number == 0 and self.place.console is not None
+        person = Person(self, self.place.browser() if at_console else None)
         while not self._over.is_set():
             asked = self.acks.add(_wish(chance))
-            if self._insist(partial(self._submit, asked)):
-                self._follow(asked, chance)
+            if self._ask_for(person, asked, twice=chance.random() < 0.1):
+                self._follow(person, asked, chance)
 
-    def _follow(self, asked: Asked, chance: random.Random) -> None:
+    def _ask_for(self, person: Person, asked: Asked, *, twice: bool) -> bool:
+        if twice:
+            self._doubled.append(asked)
+            other = threading.Thread(target=self._insist, args=(partial(self._submit, asked),), daemon=True)
+            other.start()
+        return self._insist(partial(person.submit, asked))
+
+    def _follow(self, person: Person, asked: Asked, chance: random.Random) -> None:
         if chance.random() < 0.2:  # the answer might have been lost: ask again
-            self._insist(partial(self._submit, asked))
+            self._insist(partial(person.submit, asked))
         if chance.random() < 0.2:
             time.sleep(chance.uniform(0, 1.5))
-            self._insist(partial(self._cancel, asked))
+            self._insist(partial(person.cancel, asked))
         if chance.random() < 0.6:
             self._insist(partial(self._watch, asked))
 
@@ -152,6 +166,28 @@ class Storm:
             news = client.events(asked.job, since, wait=2)
             since = news["event"]
             self.acks.saw(asked, news, FINAL_HOST)
+
+
+class Person:
+    """Somebody who asks: at the console, or with the client."""
+
+    def __init__(self, storm: Storm, browser: Browser | None) -> None:
+        self._storm, self._browser = storm, browser
+
+    def submit(self, asked: Asked, client: Client) -> None:
+        """Ask for it once."""
+        if self._browser is None:
+            self._storm._submit(asked, client)
+        else:
+            self._storm.acks.submitted(asked, {"job": {"id": self._browser.submit(asked)}})
+
+    def cancel(self, asked: Asked, client: Client) -> None:
+        """Ask once to cancel it."""
+        if self._browser is None:
+            self._storm._cancel(asked, client)
+        else:
+            self._browser.cancel(asked.job or 0)
+            self._storm.acks.told_to_cancel(asked)
 
 
 def _wish(chance: random.Random) -> Asked:
@@ -214,6 +250,39 @@ def _cut_fleet(place: Place, chance: random.Random) -> bool:
     return True
 
 
+def _spoil(link: str, state: str) -> Fault:
+    """Let a link be so for a while."""
+
+    def spoil(place: Place, chance: random.Random) -> bool:
+        there = place.set_link(link, state)
+        if there:
+            time.sleep(chance.uniform(0.2, 3.0))
+            place.set_link(link, "open")
+        return there
+
+    return spoil
+
+
+def _kill_console(place: Place, chance: random.Random) -> bool:
+    return place.kill_console()
+
+
+def _fill_disk(place: Place, chance: random.Random) -> bool:
+    if place.disk is not None:
+        place.disk.fill()
+        time.sleep(chance.uniform(0.5, 3.0))
+        place.disk.empty()
+    return place.disk is not None
+
+
+def _wrong_clock(place: Place, chance: random.Random) -> bool:
+    whose = chance.choice(CLOCK_OWNERS)
+    place.set_clock(whose, round(chance.uniform(-MOST_WRONG, MOST_WRONG), 1))
+    time.sleep(chance.uniform(0.5, 3.0))
+    place.set_clock(whose, 0.0)
+    return True
+
+
 def _at_a_failpoint(place: Place, chance: random.Random) -> bool:
     action = chance.choice(("kill", "kill", "kill", "error", "sleep:0.3"))
     place.arm(chance.choice(list(PLACES)), action)
@@ -243,4 +312,15 @@ FAULTS: Mapping[str, tuple[float, Fault]] = {
     "database killed": (3, _kill_database),
     "hosts cut off": (1, _cut_fleet),
     "failpoint armed": (4, _at_a_failpoint),
+    "console killed": (2, _kill_console),
+    "callers reset": (1, _spoil("callers", "cut")),
+    "callers slow": (1, _spoil("callers", "slow")),
+    "callers hear nothing": (1, _spoil("callers", "silent")),
+    "answers to callers lost": (1, _spoil("callers", "deaf")),
+    "database reset": (1, _spoil("database", "cut")),
+    "database slow": (1, _spoil("database", "slow")),
+    "database hears nothing": (1, _spoil("database", "silent")),
+    "answers of the database lost": (2, _spoil("database", "deaf")),
+    "disk full": (3, _fill_disk),
+    "clock wrong": (2, _wrong_clock),
 }
