@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.machine import machine
 
 from . import controls, evidence, kills, sweep
+from .celeryplace import CeleryPlace
 from .defects import DEFECTS
 from .place import Place
 from .progress import Progress, table
@@ -149,18 +150,24 @@ def _play_rounds(
         except queue.Empty:
             return
         seed = options.seed * 1000 + number if options.seed is not None else secrets.randbelow(1_000_000)
-        kind_of_place = SaltPlace if kinds == ["salt-master"] else Place
-        with kind_of_place(database, pace=options.pace, web="web" in kinds) as place:
+        with _kind_of_place(kinds)(database, pace=options.pace, web="web" in kinds) as place:
             played = kills.Round(place, seed)
             deaths = played.play(kills.cells(place, kinds))
             if deaths.verdict.violations and options.keep:
                 evidence.keep(place, played.acks.all(), options.keep / f"{name.replace('/', '-')}-{seed}")
         good, missed = not deaths.verdict.violations, dict(deaths.missed)
-        more = {"seed": seed, "faults": dict(deaths.by_cell), "missed": missed}
+        more = {"seed": seed, "faults": dict(deaths.by_cell), "missed": missed, "back": deaths.back}
         with lock:
             progress.add(name, good=good, verdict=deaths.verdict, recovery=round(deaths.recovery, 1), **more)
             print(f"{time.strftime('%H:%M:%S')} {name}: {deaths.by_cell.total()} deaths, missed {missed},")
             print(f"    {'good' if good else 'BAD'}", *deaths.verdict.violations, flush=True)
+
+
+def _kind_of_place(kinds: list[str]) -> type[Place]:
+    """Where such processes are: a Salt master, or a Redis, is there only if nothing else is to die."""
+    if kinds == ["salt-master"]:
+        return SaltPlace
+    return CeleryPlace if kinds == ["redis"] else Place
 
 
 def _deaths(progress: Progress) -> Counter[str]:

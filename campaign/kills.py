@@ -24,6 +24,7 @@ from omserver_master.store.schema import jobs
 
 from . import evidence
 from .acks import MODULES, Acks, Asked
+from .celeryplace import CeleryPlace
 from .oracle import Verdict
 from .place import Place
 from .saltplace import SaltPlace
@@ -37,7 +38,7 @@ PHASES: Mapping[str, str] = {
     "results": "results.after_commit",
     "before the last commit": "finish.before_commit",
 }
-KINDS = ("web", "master", "worker", "child", "database", "salt-master")
+KINDS = ("web", "master", "worker", "child", "database", "salt-master", "redis")
 #: Who reaches a phase's place: it dies by its own hand.
 _OWN_HAND = {
     ("master", "before the submit commits"),
@@ -62,6 +63,8 @@ class Deaths:
     verdict: Verdict = field(default_factory=Verdict)
     recovery: float = 0.0
     """Seconds from the last death until every job was over."""
+    back: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds from each death until the job that was held had its end, by ``kind/phase``."""
 
 
 def cells(place: Place, kinds: Sequence[str] = KINDS) -> list[tuple[str, str]]:
@@ -69,6 +72,7 @@ def cells(place: Place, kinds: Sequence[str] = KINDS) -> list[tuple[str, str]]:
     absent = set() if place.server.can_die else {"database"}
     absent |= {"web"} if place.console is None else set()
     absent |= set() if isinstance(place, SaltPlace) else {"salt-master"}
+    absent |= set() if isinstance(place, CeleryPlace) else {"redis"}
     return [(kind, phase) for kind in kinds if kind not in absent for phase in PHASES]
 
 
@@ -84,6 +88,7 @@ class Round:
         self._chance = random.Random(seed)
         self._gone = threading.Event()
         self._callers: list[threading.Thread] = []
+        self._died: dict[str, tuple[str, float]] = {}
         self._browser = place.browser() if place.console is not None else None
 
     def play(self, plan: Sequence[tuple[str, str]]) -> Deaths:
@@ -115,6 +120,7 @@ class Round:
         if not reached:
             self.place.disarm()
             return False
+        self._died[asked.token] = f"{kind}/{phase}", time.monotonic()
         return (kind, phase) in _OWN_HAND or _DEEDS[kind](self, asked)
 
     # -- what dies
@@ -150,6 +156,11 @@ class Round:
         """The Salt master, over which the job's hosts are reached."""
         assert isinstance(self.place, SaltPlace)
         return self.place.kill_salt_master()
+
+    def hurt_redis(self, asked: Asked) -> bool:
+        """The Redis, by which the master rings the workers: killed, or flushed."""
+        assert isinstance(self.place, CeleryPlace)
+        return self.place.hurt_redis(self._chance)
 
     def _owner(self, asked: Asked) -> str | None:
         try:
@@ -210,6 +221,9 @@ class Round:
                 news = client.events(asked.job, since, wait=2)
                 since = news["event"]
                 self.acks.saw(asked, news, FINAL_HOST)
+        if asked.seen_end and asked.token in self._died:
+            cell, died = self._died[asked.token]
+            self.deaths.back.setdefault(cell, []).append(round(time.monotonic() - died, 2))
 
     # -- waiting
 
@@ -236,6 +250,7 @@ _DEEDS: Mapping[str, Callable[[Round, Asked], bool]] = {
     "child": Round.kill_child,
     "database": Round.kill_database,
     "salt-master": Round.kill_salt_master,
+    "redis": Round.hurt_redis,
 }
 
 

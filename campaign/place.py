@@ -115,6 +115,7 @@ class Place:
             if links:
                 self._link(ends)
             self._add_hosts()
+            self._prepare(ends)
             self.system.start()
             self._session = self._login()
             if web:
@@ -158,10 +159,13 @@ class Place:
 
     def workers(self) -> list[psutil.Process]:
         """The workers that this master started, and the orphans of masters before it."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.system.pid).children():
-                self._known.setdefault(child.pid, child)
+        self._know(self.system.pid)
         return [process for process in list(self._known.values()) if _is_worker(process)]
+
+    def _know(self, parent: int) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(parent).children():
+                self._known.setdefault(child.pid, child)
 
     def children(self) -> list[psutil.Process]:
         """The processes in which module code runs."""
@@ -322,6 +326,9 @@ class Place:
         for process in self._known.values():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def _prepare(self, ends: contextlib.ExitStack) -> None:
+        """What has to be there before the master starts."""
 
     def _add_hosts(self) -> None:
         way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})

@@ -53,6 +53,10 @@ class Redis:
             self._process.kill()
             self._process.wait(10)
 
+    def lives(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def freeze(self) -> None:
         """SIGSTOP: it takes connections, and says nothing."""
         assert self._process is not None
