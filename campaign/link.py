@@ -37,7 +37,8 @@ class Link:
         self._changed = asyncio.Event()
         self._ends: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="link", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
+        self._thread.start()
         self._do(self._listen())
 
     def set(self, state: str) -> None:
@@ -51,8 +52,10 @@ class Link:
 
     def close(self) -> None:
         """End it with all of its connections."""
-        self._do(self._reset())
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
 
     def _do(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
@@ -70,6 +73,13 @@ class Link:
     async def _reset(self) -> None:
         for end in list(self._ends):
             _abort(end)
+
+    async def _end(self) -> None:
+        self._server.close()
+        work = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
     async def _meet(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         try:

@@ -124,7 +124,7 @@ class Storm:
     def _ask_for(self, person: Person, asked: Asked, *, twice: bool) -> bool:
         if twice:
             self._doubled.append(asked)
-            other = threading.Thread(target=self._insist, args=(partial(self._submit, asked),), daemon=True)
+            other = threading.Thread(target=self._insist, args=(partial(person.submit, asked),), daemon=True)
             other.start()
         return self._insist(partial(person.submit, asked))
 
