@@ -32,6 +32,7 @@ from omserver_master.registry.moduleinfo import ModuleInfo
 from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
+from omserver_master.store.together import transact_together
 
 from . import freezing, locking
 from .locking import WantedLocks
@@ -231,7 +232,7 @@ def _submitted(
         reach("submit.before_commit")
         return done
 
-    return store.transact(engine, work)
+    return transact_together(engine, work)
 
 
 def _before(

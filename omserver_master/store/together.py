@@ -1,0 +1,123 @@
+"""Transactions of several threads, committed at once: each waits for the disk, and all of them for one time.
+
+Only SQLite needs it, where a commit is one write to the disk and one transaction at a time writes. The others
+gather commits that come at the same time by themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from omserver_client.errors import Unavailable
+
+from .engine import begin, transact
+
+T = TypeVar("T")
+Work = Callable[[Connection], Any]
+
+#: So many transactions are committed at once: other processes wait for the lock meanwhile.
+MOST: Final = 16
+
+_LINES: WeakKeyDictionary[Engine, _Line] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def transact_together(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """As `engine.transact`, in one commit with what other threads want at the same time.
+
+    *work* may run in another of these threads, so it must not wait for what its own thread holds. What one
+    raises undoes its own part only.
+
+    Raises:
+        Unavailable: as `engine.transact`.
+    """
+    if engine.dialect.name != "sqlite":
+        return transact(engine, work)
+    with _lock:
+        line = _LINES.setdefault(engine, _Line())
+    found: T = line.wait_for(engine, work)
+    return found
+
+
+class _Task:
+    """One transaction that was asked for: what it answered, or what it raised."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.done = False
+        self.answer: Any = None
+        self.error: BaseException | None = None
+
+    def part(self, conn: Connection) -> None:
+        """Do it as a part of a transaction.
+
+        Raises:
+            SQLAlchemyError, Unavailable: the whole transaction is spoiled, or may be.
+        """
+        try:
+            with conn.begin_nested():
+                self.answer = self.work(conn)
+        except IntegrityError as error:
+            self.error = error
+        except (SQLAlchemyError, Unavailable):
+            raise
+        except BaseException as error:  # noqa: BLE001 -- it is raised in the thread that asked
+            self.error = error
+
+    def alone(self, engine: Engine) -> None:
+        """Do it as a transaction of its own."""
+        self.error = None
+        try:
+            self.answer = transact(engine, self.work)
+        except BaseException as error:  # noqa: BLE001 -- as above
+            self.error = error
+
+
+class _Line:
+    """Those who wait: the first commits what all wanted who have come while the one before committed."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._waiting: list[_Task] = []
+
+    def wait_for(self, engine: Engine, work: Work) -> Any:
+        task = _Task(work)
+        self._waiting.append(task)
+        with self._turn:
+            while not task.done:
+                self._commit(engine)
+        if task.error is not None:
+            raise task.error
+        return task.answer
+
+    def _commit(self, engine: Engine) -> None:
+        """Do what those want who have waited longest."""
+        tasks = self._waiting[:MOST]
+        del self._waiting[: len(tasks)]
+        together = len(tasks) > 1 and _did_together(engine, tasks)
+        for task in tasks:
+            if not together:
+                task.alone(engine)
+            task.done = True
+
+
+def _did_together(engine: Engine, tasks: list[_Task]) -> bool:
+    """Do all of *tasks* in one transaction; False: nothing was done, since one of them spoils the others."""
+    all_done = False
+    try:
+        with begin(engine) as conn:
+            for task in tasks:
+                task.part(conn)
+            all_done = True
+    except BaseException as error:  # noqa: BLE001 -- each of them has to hear it
+        if not all_done:
+            return False
+        for task in tasks:  # nobody knows what the commit did
+            task.error = error
+    return True
