@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from bench.machine import machine
+from tests.ending import end_on_sigterm
 
-from . import controls, evidence, kills, sweep
+from . import cancels, controls, evidence, kills, sweep, takeovers
 from .celeryplace import CeleryPlace
 from .defects import DEFECTS
 from .place import Place
@@ -26,6 +27,8 @@ from .saltplace import SaltPlace
 from .servers import DATABASES
 from .storm import Storm
 
+#: What takes other options; ``--help`` tells them.
+WITH_THEIR_OWN_OPTIONS = {"cancels": cancels.main, "takeovers": takeovers.main}
 #: Seconds of one storm; a campaign is a row of them, each over a new place.
 STORM = 120.0
 #: The pace unless told otherwise: claims of 6 s instead of 30 s.
@@ -34,6 +37,9 @@ PACE = 0.2
 
 def main() -> int:
     """0 when no promise was broken, or every defect noticed; 1 otherwise."""
+    end_on_sigterm()
+    if sys.argv[1:2] and sys.argv[1] in WITH_THEIR_OWN_OPTIONS:
+        return WITH_THEIR_OWN_OPTIONS[sys.argv[1]](sys.argv[2:])
     options = _options()
     progress = Progress(options.state)
     before = set(progress.pieces)
@@ -66,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--keep", type=Path, help="folder for the evidence of what went wrong")
     parser.add_argument("--rounds", type=int, default=12, help="rounds of kills on each database (12)")
+    parser.add_argument("--times", type=int, default=1, help="deaths of each kind in each phase of a round")
     parser.add_argument("--kind", action="append", choices=kills.KINDS, help="what is killed; all if unnamed")
     parser.add_argument("--only", default="", help="only cells or defects with this in their name")
     parser.add_argument("--places", type=int, default=2, help="how many OMServers a sweep uses at once (2)")
@@ -152,7 +159,7 @@ def _play_rounds(
         seed = options.seed * 1000 + number if options.seed is not None else secrets.randbelow(1_000_000)
         with _kind_of_place(kinds)(database, pace=options.pace, web="web" in kinds) as place:
             played = kills.Round(place, seed)
-            deaths = played.play(kills.cells(place, kinds))
+            deaths = played.play(kills.cells(place, kinds) * options.times)
             if deaths.verdict.violations and options.keep:
                 evidence.keep(place, played.acks.all(), options.keep / f"{name.replace('/', '-')}-{seed}")
         good, missed = not deaths.verdict.violations, dict(deaths.missed)
