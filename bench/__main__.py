@@ -7,13 +7,15 @@ import importlib
 import sys
 from pathlib import Path
 
+from tests.ending import end_on_sigterm
+
 from . import report
 from .machine import machine
 from .simsite import DATABASES, Load
 
-ROWS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
+ROWS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9")
 #: Rows with invented hosts: they are told which database, how long and how many.
-LOADED = frozenset({"P5", "P6", "P7", "P8"})
+LOADED = frozenset({"P5", "P6", "P7", "P8", "P9"})
 
 
 def main() -> int:
@@ -24,10 +26,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only comparisons whose name has this word")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/performance.md")
-    parser.add_argument("--database", choices=DATABASES, default="sqlite", help="P5 to P8: on which (sqlite)")
-    parser.add_argument("--seconds", type=float, default=60, help="P5, P6: for how long (60)")
-    parser.add_argument("--size", type=int, default=0, help="P7: hosts (10000); P8: jobs (1000000)")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite", help="P5 to P9: on which (sqlite)")
+    parser.add_argument("--seconds", type=float, default=60, help="P5, P6, P9: for how long (60)")
+    parser.add_argument("--size", type=int, default=0, help="P6, P7, P9: hosts of a job; P8: jobs (1000000)")
     options = parser.parse_args()
+    end_on_sigterm()
     load = Load(options.database, options.seconds, options.size)
     for row in options.rows:
         measure = importlib.import_module(f".{row.lower()}", __package__).measure

@@ -124,7 +124,7 @@ def _hurry(conn: Connection) -> None:
     """These rows need not outlive a power cut, and refer to what is there."""
     words = {
         "sqlite": ("PRAGMA cache_size = -500000",),
-        "postgresql": ("SET LOCAL synchronous_commit = off",),
+        "postgresql": ("SET LOCAL synchronous_commit = off", "SET LOCAL session_replication_role = replica"),
     }
     for word in words.get(conn.dialect.name, ("SET SESSION unique_checks = 0, foreign_key_checks = 0",)):
         conn.exec_driver_sql(word)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Insert, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from .schema import outputs
@@ -56,16 +56,12 @@ def put_sealed(conn: Connection, texts: Iterable[SealedOutput]) -> dict[str, int
     Until the transaction ends, nobody can purge what it answers.
     """
     wanted = {text.digest: text for text in texts}
-    while True:
-        ids = _ids(conn, list(wanted))
+    ids: dict[str, int] = {}
+    while len(ids) < len(wanted):
         # Always in one order: two workers that store the same texts must not wait for each other.
-        missing = [wanted[digest] for digest in sorted(wanted) if digest not in ids]
-        if missing:
-            rows = [{"digest": text.digest, "body": text.body, "size": text.size} for text in missing]
-            conn.execute(_insert_once(conn).inline(), rows)
-            ids.update(_ids(conn, [text.digest for text in missing]))
-        if len(ids) == len(wanted) and _hold(conn, ids.values()):
-            return ids
+        ids.update(_hold(conn, [digest for digest in sorted(wanted) if digest not in ids]))
+        ids.update(_insert(conn, [wanted[digest] for digest in sorted(wanted) if digest not in ids]))
+    return ids
 
 
 def get_output(conn: Connection, site: SiteKey, output_id: int | None) -> bytes:
@@ -80,7 +76,7 @@ def get_output(conn: Connection, site: SiteKey, output_id: int | None) -> bytes:
     return zlib.decompress(site.open_output(row.body, row.digest))
 
 
-def _ids(conn: Connection, digests: list[str]) -> dict[str, int]:
+def _ids(conn: Connection, digests: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for start in range(0, len(digests), 500):
         some = outputs.c.digest.in_(digests[start : start + 500])
@@ -89,23 +85,30 @@ def _ids(conn: Connection, digests: list[str]) -> dict[str, int]:
     return found
 
 
-def _hold(conn: Connection, ids: Collection[int]) -> bool:
-    """Keep these outputs from being purged until the transaction ends; whether all are still there."""
+def _hold(conn: Connection, digests: Sequence[str]) -> dict[str, int]:
+    """The ids of those that are stored, kept from being purged until the transaction ends."""
+    found = _ids(conn, digests)
     if conn.dialect.name == "sqlite":
-        return True  # nobody else writes meanwhile
-    held, wanted = 0, sorted(ids)
+        return found  # nobody else writes meanwhile
+    held, wanted = set[int](), sorted(found.values())
     for start in range(0, len(wanted), 500):
         some = outputs.c.id.in_(wanted[start : start + 500])
         query = select(outputs.c.id).where(some).order_by(outputs.c.id)
-        held += len(conn.execute(query.with_for_update(read=True, key_share=True)).all())
-    return held == len(wanted)
+        held.update(conn.execute(query.with_for_update(read=True, key_share=True)).scalars())
+    return {digest: id_ for digest, id_ in found.items() if id_ in held}
 
 
-def _insert_once(conn: Connection) -> Insert:
-    """An insert that leaves alone what another worker has stored meanwhile."""
+def _insert(conn: Connection, texts: Sequence[SealedOutput]) -> dict[str, int]:
+    """Store these; the ids of those that are ours, as far as can be told: nobody can purge them yet."""
+    rows = [{"digest": text.digest, "body": text.body, "size": text.size} for text in texts]
+    if not rows:
+        return {}
     kind = conn.dialect.name
     if kind == "postgresql":
-        return postgresql.insert(outputs).on_conflict_do_nothing()
+        once = postgresql.insert(outputs).on_conflict_do_nothing().returning(outputs.c.digest, outputs.c.id)
+        return {row.digest: row.id for row in conn.execute(once, rows)}
     if kind == "sqlite":
-        return sqlite.insert(outputs).on_conflict_do_nothing()
-    return mysql.insert(outputs).prefix_with("IGNORE")
+        number = conn.execute(sqlite.insert(outputs).on_conflict_do_nothing().inline(), rows).rowcount
+    else:
+        number = conn.execute(mysql.insert(outputs).prefix_with("IGNORE").inline(), rows).rowcount
+    return _ids(conn, [text.digest for text in texts]) if number == len(rows) else {}

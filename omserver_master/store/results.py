@@ -11,7 +11,22 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Update, bindparam, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    RowMapping,
+    Select,
+    Update,
+    bindparam,
+    func,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import mysql
 
 from ..errors import CancelAsked, PauseAsked
 from ..jobs.states import OPEN_HOST
@@ -87,19 +102,24 @@ def mark_dispatched(
         raise PauseAsked
     if done:
         steps.record(conn, job_id, done)
+    sent = {"handle": handle, "connection": connection, "work": work}
     known, passed, number = remote_ids or {}, passed_over or {}, step or {}
-    same = {"job": job_id, "way": handle, "over": connection, "asked": work, "number_of_event": stands.event}
-
-    def own(id_: int) -> dict[str, Any]:
-        return {
+    states = _states(conn, job_id, host_ids)
+    rows = [
+        {
             "host_key": id_,
-            "remote": known.get(id_, ""),
-            "passed": _short(passed.get(id_, "")),
-            "number": number.get(id_, 1),
+            "state": "dispatched",
+            "event": stands.event,
+            **sent,
+            "reason": "",
+            "remote_id": known.get(id_, ""),
+            "passed_over": _short(passed.get(id_, "")),
+            "step": number.get(id_, 1),
         }
-
-    for part in parts(host_ids):
-        conn.execute(_DISPATCHED, [same | own(id_) for id_ in part])
+        for id_ in host_ids
+        if states.get(id_) in OPEN_HOST
+    ]
+    _change(conn, job_id, rows, begun=True)
 
 
 def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attempt: int) -> None:
@@ -109,10 +129,10 @@ def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attemp
         LeaseLost: another worker has the job, or it is finished.
     """
     event = fence(conn, job_id, attempt).event
-    change = _this_row().where(host_results.c.state == "dispatched")
-    change = change.values(state="pending", handle="", started=None, event=event)
+    rows = host_results.c.job_id == job_id, host_results.c.state == "dispatched"
+    back = {"state": "pending", "handle": "", "started": None, "event": event}
     for part in parts(host_ids):
-        conn.execute(change, [{"job": job_id, "host_key": id_} for id_ in part])
+        conn.execute(update(host_results).where(*rows, host_results.c.host_id.in_(part)).values(**back))
 
 
 def store_results(conn: Connection, job_id: int, attempt: int, ends: Iterable[HostResult]) -> list[int]:
@@ -239,10 +259,31 @@ def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
 
 def _states(conn: Connection, job_id: int, host_ids: Sequence[int]) -> dict[int, str]:
     states: dict[int, str] = {}
+    look = _look_up if conn.dialect.name == "postgresql" else _look_in
     for part in parts(host_ids):
-        found = conn.execute(_STATES, {"job": job_id, "host_keys": part})
-        states.update((id_, state) for id_, state in found)
+        states.update((id_, state) for id_, state in conn.execute(look(job_id, part)))
     return states
+
+
+def _look_in(job_id: int, host_ids: Sequence[int]) -> Select[Any]:
+    mine = host_results.c.job_id == job_id, host_results.c.host_id.in_(host_ids)
+    return select(host_results.c.host_id, host_results.c.state).where(*mine)
+
+
+def _look_up(job_id: int, host_ids: Sequence[int]) -> Select[Any]:
+    """As `_look_in`, a row at a time by its key.
+
+    PostgreSQL takes a job that it has no statistics of for a small one, and would read all of its rows, with
+    every version of them that was not vacuumed yet.
+    """
+    asked = (
+        func.unnest(bindparam("asked", list(host_ids), ARRAY(Integer)))
+        .table_valued("host_id")
+        .render_derived()
+    )
+    mine = host_results.c.job_id == job_id, host_results.c.host_id == asked.c.host_id
+    row = select(host_results.c.host_id, host_results.c.state).where(*mine).offset(0).lateral()
+    return select(row.c.host_id, row.c.state).select_from(asked.join(row, true()))
 
 
 def _this_row() -> Update:
@@ -280,35 +321,39 @@ def _write(conn: Connection, job_id: int, rows: list[dict[str, Any]], ends: Mapp
     ids = put_sealed(conn, texts)
     for row in rows:
         end = ends[row["host_key"]]
-        row["job"] = job_id
         row["stdout_id"] = ids[end.stdout.digest] if end.stdout else None
         row["stderr_id"] = ids[end.stderr.digest] if end.stderr else None
-    conn.execute(_ending(tuple(name for name in rows[0] if name not in ("job", "host_key"))), rows)
+    _change(conn, job_id, rows)
+
+
+def _change(conn: Connection, job_id: int, rows: list[dict[str, Any]], *, begun: bool = False) -> None:
+    """Set in each host's row (``host_key``) what its dict says; *begun*: it starts now, if it had not before.
+
+    The rows are there: the job's lock is held since they were looked at.
+    """
+    if not rows:
+        return
+    names = tuple(name for name in rows[0] if name != "host_key")
+    if conn.dialect.name in ("mysql", "mariadb"):
+        statement, job, host = _insert_over(names, begun=begun), "job_id", "host_id"
+    else:
+        statement, job, host = _update(names, begun=begun), "job", "host_key"
+    rows = [{job: job_id, host: row.pop("host_key"), **row} for row in rows]
+    for part in parts(rows):
+        conn.execute(statement, part)
 
 
 @cache
-def _ending(names: tuple[str, ...]) -> Update:
-    return _this_row().values({name: bindparam(name) for name in names})
+def _update(names: tuple[str, ...], *, begun: bool) -> Executable:
+    return _this_row().values({name: bindparam(name) for name in names} | (_BEGUN if begun else {}))
 
 
-# Made once: making them costs more than the database takes for them.
-_DISPATCHED = (
-    _this_row()
-    .where(or_(host_results.c.state == "pending", host_results.c.state == "dispatched"))
-    .values(
-        state="dispatched",
-        reason="",
-        started=func.coalesce(host_results.c.started, utc_now()),
-        handle=bindparam("way"),
-        connection=bindparam("over"),
-        work=bindparam("asked"),
-        event=bindparam("number_of_event"),
-        remote_id=bindparam("remote"),
-        passed_over=bindparam("passed"),
-        step=bindparam("number"),
-    )
-)
-_STATES = select(host_results.c.host_id, host_results.c.state).where(
-    host_results.c.job_id == bindparam("job"),
-    host_results.c.host_id.in_(bindparam("host_keys", expanding=True)),
-)
+@cache
+def _insert_over(names: tuple[str, ...], *, begun: bool) -> Executable:
+    """As `_update`, which would be sent row by row; an insert of rows that are there goes out as one."""
+    insert = mysql.insert(host_results).values(host="")
+    values = {name: insert.inserted[name] for name in names}
+    return insert.on_duplicate_key_update(values | (_BEGUN if begun else {}))
+
+
+_BEGUN = {"started": func.coalesce(host_results.c.started, utc_now())}

@@ -182,6 +182,45 @@ def test_dispatching_is_written_down_with_its_handle_before_it_happens(desk: Des
     assert job["started"] == pytest.approx(job["created"], abs=5)
 
 
+def test_only_open_hosts_of_the_job_are_dispatched_and_a_second_step_keeps_its_start(desk: Desk) -> None:
+    job_id = desk.submit(desk.hosts[:3])
+    desk.claim()
+    ended, first, second = desk.hosts[:3]
+    desk.store(job_id, 1, HostResult(ended, "ok"))
+    for handle, some in (("jid-1", [ended, first, desk.hosts[4]]), ("jid-2", [first, second])):
+        with begin(desk.engine) as conn:
+            results.mark_dispatched(conn, job_id, some, handle, "salt", 1, step={second: 2})
+        started = desk.rows(job_id)[first]["started"]
+        rows = desk.rows(job_id)
+        assert (list(rows), rows[first]["started"]) == (desk.hosts[:3], started)
+    assert [rows[id_]["state"] for id_ in desk.hosts[:3]] == ["ok", "dispatched", "dispatched"]
+    assert [rows[id_]["handle"] for id_ in desk.hosts[:3]] == ["", "jid-2", "jid-2"]
+    assert [rows[id_]["step"] for id_ in desk.hosts[:3]] == [0, 1, 2]
+    assert [rows[id_]["host"] for id_ in desk.hosts[:3]] == [f"host-{id_}" for id_ in desk.hosts[:3]]
+    with begin(desk.engine) as conn:
+        results.mark_not_sent(conn, job_id, desk.hosts[:2], 1)
+    states = [desk.rows(job_id)[id_]["state"] for id_ in desk.hosts[:3]]
+    assert states == ["ok", "pending", "dispatched"]
+
+
+def test_many_ends_are_one_statement_on_mariadb(desk: Desk, site_key: SiteKey) -> None:
+    if desk.engine.dialect.name in ("sqlite", "postgresql"):
+        return  # nothing goes over a wire; its driver sends many rows at once
+    job_id = desk.running()
+    ends = [HostResult(id_, "ok", "", 0, outputs.seal(site_key, b"%d" % id_)) for id_ in desk.hosts]
+
+    def asked(conn: Connection) -> int:
+        return int(conn.exec_driver_sql("SHOW SESSION STATUS LIKE 'Questions'").one()[1])
+
+    sent = []
+    for some in (ends[:1], ends[1:]):
+        with begin(desk.engine) as conn:
+            before = asked(conn)
+            results.store_results(conn, job_id, 1, some)
+            sent.append(asked(conn) - before)
+    assert sent[0] == sent[1]
+
+
 def test_results_carry_their_outputs(desk: Desk, site_key: SiteKey) -> None:
     job_id, text = desk.running(), b"\x1b[31m\n  first line\n" + b"\xff\0" * 600_000
     end = HostResult(
