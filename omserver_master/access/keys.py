@@ -14,7 +14,7 @@ from omserver_client.keyfile import Key, new_key, write_key
 
 from ..caller import CallerKey
 from ..store import keys as store
-from ..store.engine import begin, read
+from ..store.engine import begin, look
 from ..store.grants import ROLES
 from ..store.sitekey import SiteKey
 
@@ -38,7 +38,7 @@ class KeyRing:
         Raises:
             Unavailable: the database can't tell now.
         """
-        with read(self._engine) as conn:
+        with look(self._engine) as conn:
             row = store.key_row(conn, kid.hex())
         if row is None or row["state"] != "active":
             self._opened.pop(kid, None)

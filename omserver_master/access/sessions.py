@@ -15,7 +15,7 @@ from omserver_client.errors import LoginFailed, LoginRequired, SessionExpired, U
 from ..caller import Caller
 from ..store import clock, users
 from ..store import sessions as store
-from ..store.engine import begin, read
+from ..store.engine import begin, look, read
 from . import passwords
 from .rights import Person, effective, granted, load_person
 from .throttle import LoginThrottle
@@ -106,7 +106,7 @@ def hash_token(token: str) -> str:
 
 
 def _of_session(engine: Engine, token: str, caller: Caller) -> Person:
-    with read(engine) as conn:
+    with look(engine) as conn:
         rows = store.acting(conn, hash_token(token))
     session = rows[0] if rows else None
     if session is None or session["revoked"] or session["key_kid"] != caller.key.kid:

@@ -259,7 +259,7 @@ def _at_the_end(context: Context, args: Events, end: float) -> dict[str, Any]:
     with context.site.changes.of(args.job) as change:
         while True:
             change.clear()
-            with store.read(context.site.engine) as conn:
+            with store.look(context.site.engine) as conn:
                 latest = jobs.event_of(conn, args.job, None if waited else rights.visible_hosts(context.who))
             left = end - time.monotonic()
             if latest is None or latest.over or left <= 0:

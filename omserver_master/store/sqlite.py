@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Engine, event
 
 #: The execution option that marks a transaction as one that will write.
 WRITES = "omserver_writes"
+#: The same, for a look of one statement, which sees one moment without a transaction.
+ONE_LOOK = "omserver_one_look"
 #: How many steps of SQLite's machine pass between two looks at the clock.
 _STEPS = 50_000
 #: Seconds between two tries to get the write lock. SQLite's own waits grow to 0.1 s: who waits long starves.
@@ -53,7 +55,10 @@ def prepare(engine: Engine, *, lock_timeout: float, statement_timeout: float) ->
 
     @event.listens_for(engine, "begin")
     def begun(conn: Connection) -> None:
-        if not conn.get_execution_options().get(WRITES):
+        options = conn.get_execution_options()
+        if options.get(ONE_LOOK):
+            return
+        if not options.get(WRITES):
             conn.exec_driver_sql("BEGIN")
             return
         end = time.monotonic() + lock_timeout
