@@ -50,6 +50,7 @@ def main() -> int:
     print(table(pieces))
     if options.what == "kills":
         print(kills.table(_deaths(progress)))
+        print(kills.recoveries(_times_back(progress)))
     done = {name: piece for name, piece in pieces.items() if name not in before or not piece["good"]}
     told = {"what": prefix, "pace": options.pace, "machine": machine(), "pieces": pieces}
     if options.json:
@@ -183,6 +184,11 @@ def _deaths(progress: Progress) -> Counter[str]:
     for name in progress.good("kills/"):
         found.update(progress.pieces[name]["faults"])
     return found
+
+
+def _times_back(progress: Progress) -> list[float]:
+    rounds = [progress.pieces[name] for name in progress.good("kills/")]
+    return [second for played in rounds for cell in played.get("back", {}).values() for second in cell]
 
 
 def _side_by_side(number: int, work: Callable[[threading.Lock], None]) -> None:

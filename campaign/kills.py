@@ -289,3 +289,15 @@ def _lines(by_cell: Mapping[str, int]) -> Iterator[str]:
         yield f"| {kind} | " + " | ".join(map(str, [*numbers, sum(numbers)])) + " |"
     sums = [sum(by_cell.get(f"{kind}/{phase}", 0) for kind in kinds) for phase in PHASES]
     yield "| all | " + " | ".join(map(str, [*sums, sum(sums)])) + " |"
+
+
+def recoveries(seconds: Sequence[float]) -> str:
+    """How long it took from deaths until the jobs that were held there had their ends, in one line."""
+    if not seconds:
+        return "no job that was held by a death was followed to its end"
+    ordered = sorted(seconds)
+    half, most = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    return (
+        f"from a death to the end of the job that was held there ({len(ordered)}): half within {half:.1f} s, "
+        f"99 of 100 within {most:.1f} s, all within {ordered[-1]:.1f} s"
+    )
