@@ -23,6 +23,9 @@ ASK_AT = (2.0, 5.0, 8.0)
 ASK_EVERY = 10.0
 #: A minion that has not answered a question is asked nothing else for so many seconds: it may be busy.
 ASK_AGAIN_AFTER = 5.0
+#: The first questions are not for minions that have answered something in the last so many seconds: they are
+#: there, have much to do, and would only have more of it.
+KIND_QUESTIONS, JUST_HEARD = 2, 5.0
 #: With more silent minions than that, the first question is left out: so many answer one by one.
 MANY = 20
 #: Seconds without an answer to anything, after which a minion counts as not there.
@@ -202,6 +205,8 @@ class Watch:
         self._asked += 1
         now = time.monotonic()
         busy = {one for one, since in list(self._asked_at.items()) if now - since < ASK_AGAIN_AFTER}
+        if self._asked <= KIND_QUESTIONS:
+            busy |= {one for one in self.hosts if now - self.shell.heard(one) < JUST_HEARD}
         minions = sorted(set(self._silent()) - busy)
         if not minions or (self._asked == 1 and len(minions) > MANY):
             return

@@ -17,8 +17,9 @@ WRITES = "omserver_writes"
 ONE_LOOK = "omserver_one_look"
 #: How many steps of SQLite's machine pass between two looks at the clock.
 _STEPS = 50_000
-#: Seconds between two tries to get the write lock. SQLite's own waits grow to 0.1 s: who waits long starves.
-_TRY_AGAIN = 0.001
+#: Seconds between two tries to get the write lock: at first, and at most. A commit takes about as long as the
+#: latter; SQLite's own waits grow to 0.1 s, and who waits long starves.
+_TRY_AGAIN, _AT_MOST = 0.001, 0.008
 
 
 def make_private(path: str) -> None:
@@ -86,6 +87,7 @@ def _take_lock(conn: Connection, end: float, lock_timeout: float) -> None:
     """Begin to write, waiting for other processes until *end*."""
     raw: Any = conn.connection.dbapi_connection
     raw.execute("PRAGMA busy_timeout = 0").close()
+    pause = _TRY_AGAIN
     try:
         while time.monotonic() < end:
             try:
@@ -94,7 +96,8 @@ def _take_lock(conn: Connection, end: float, lock_timeout: float) -> None:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
                     break
-            time.sleep(_TRY_AGAIN * random.uniform(0.5, 2))  # noqa: S311 -- spreads tries, guards nothing
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads tries, guards nothing
+            pause = min(2 * pause, _AT_MOST)
         conn.exec_driver_sql("BEGIN IMMEDIATE")  # the last try says what is wrong
     finally:
         raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}").close()

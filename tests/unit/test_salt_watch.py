@@ -147,6 +147,15 @@ def test_a_forged_word_about_running_changes_nothing(scene: Scene) -> None:
     assert scene.flight.evidence("1")
 
 
+def test_who_has_just_answered_something_else_is_not_asked_at_once(scene: Scene) -> None:
+    other = new_jid()
+    scene.watch.shell.believe(other, "web-01", scene.signed("web-01", other, DONE)["return"])
+    look(scene, saltwatch.KIND_QUESTIONS)
+    assert scene.bus.questions == []
+    look(scene, 1)
+    assert len(scene.bus.questions) == 1
+
+
 def test_who_says_three_times_that_nothing_runs_has_lost_its_answer(scene: Scene) -> None:
     look(scene)
     scene.answer_questions("web-01", "om1-job none")
