@@ -46,7 +46,7 @@ def read(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str,
     host_ids = [row["host_id"] for row in rows if row["state"] not in FINAL_HOST]
     known = hosts.hosts_by_id(conn, host_ids)
     ways = connections.routes(conn, host_ids)
-    now = clock.now(conn)
+    now = clock.now(conn) if any(row["state"] == "dispatched" for row in rows) else 0.0
     seats = []
     for row in rows:
         routes = _routes(ways.get(row["host_id"], ()), job["engines"] or ())

@@ -8,10 +8,13 @@ from sqlalchemy.exc import IntegrityError
 from . import clock
 from .schema import module_versions
 
-#: Made once: every new job asks this.
-_KEPT = select(module_versions.c.module).where(
-    module_versions.c.module == bindparam("module"), module_versions.c.sha256 == bindparam("sha256")
-)
+# Made once: every new job asks this.
+_THIS = module_versions.c.module == bindparam("module"), module_versions.c.sha256 == bindparam("sha256")
+_KEPT = select(module_versions.c.module).where(*_THIS)
+_SOURCE = select(module_versions.c.source).where(*_THIS)
+#: Sources that were read; what lies under a hash never changes.
+_KNOWN: dict[tuple[str, str], str] = {}
+_MOST_KNOWN = 100
 
 
 def keep_version(conn: Connection, module: str, sha256: str, source: str) -> None:
@@ -28,5 +31,10 @@ def keep_version(conn: Connection, module: str, sha256: str, source: str) -> Non
 
 def source_of(conn: Connection, module: str, sha256: str) -> str | None:
     """The source kept under that hash, if there is one."""
-    this = module_versions.c.module == module, module_versions.c.sha256 == sha256
-    return conn.execute(select(module_versions.c.source).where(*this)).scalar()
+    this = {"module": module, "sha256": sha256}
+    found = _KNOWN.get((module, sha256)) or conn.execute(_SOURCE, this).scalar()
+    if found:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[module, sha256] = found
+    return found
