@@ -67,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
     parser.add_argument("what", nargs="?", choices=("storm", "kills", "sweep", "controls"), default="storm")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long faults are made (10)")
+    parser.add_argument("--storm", type=float, default=STORM, help="seconds of one storm (120)")
     parser.add_argument("--seed", type=int, help="of everything that is random; printed if not given")
     parser.add_argument("--database", action="append", choices=DATABASES, help="all three if none is named")
     parser.add_argument("--state", type=Path, help="file that keeps what is done; a repeat goes on there")
@@ -100,7 +101,7 @@ def _storms(options: argparse.Namespace, progress: Progress) -> None:
     print(f"seed {seed}", flush=True)
     while left > 0 and not _late(options):
         database = options.database[number % len(options.database)]
-        seconds = min(left, STORM)
+        seconds = min(left, options.storm)
         left, number = left - seconds, number + 1
         name = f"storm/{database}/{seed}/{number}"
         if not progress.has(name):
