@@ -8,9 +8,11 @@ because the workers look at the database by themselves, and a claim there decide
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from .errors import SettingsError
 from .settings import Settings
@@ -51,6 +53,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_timeout=PATIENCE,
         broker_heartbeat=ALIVE,
         broker_transport_options=_transport_options(settings.broker_url),
+        broker_use_ssl=_tls(settings),
         task_default_queue=BELL,
         task_ignore_result=True,
         task_queues=[Broadcast(BELL)],
@@ -90,7 +93,7 @@ def reachable(app: Celery) -> None:
         Exception: it cannot be reached.
     """
     with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0)
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
         connection.default_channel.close()
 
 
@@ -99,6 +102,17 @@ def _check_installed(url: str) -> None:
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         raise SettingsError(f'EXECUTOR = "celery" needs the Python package {missing[0]}: the extra celery.')
+
+
+def _tls(settings: Settings) -> dict[str, Any] | None:
+    """What makes a client verify the broker and its name: of itself none does."""
+    url = urlsplit(settings.broker_url)
+    authorities = str(settings.broker_ca_file) if settings.broker_ca_file else None
+    if url.scheme == "rediss":
+        return {"ssl_cert_reqs": "required", "ssl_check_hostname": True, "ssl_ca_certs": authorities}
+    if url.scheme == "amqps":
+        return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": url.hostname, "ca_certs": authorities}
+    return None
 
 
 def _transport_options(url: str) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Settings:
     executor: str
     #: Where masters and Celery workers meet; it may hold a password.
     broker_url: str = field(repr=False)
+    #: The authorities that vouch for a broker over TLS; None: those of this machine.
+    broker_ca_file: Path | None
     #: Seconds after which the remote name Runcommands answers with the states so far.
     runcommands_wait: int
     #: Bytes of the longest message accepted.
@@ -302,7 +304,7 @@ def _database_url(value: object) -> str:
     return f"{_DRIVERS[scheme]}://{rest}"
 
 
-#: The brokers that are tried with OMServer; with an s at the end of the word, over TLS.
+#: Redis and RabbitMQ; with an s at the end of the word, over TLS. What TLS verifies is no matter of the URL.
 _BROKERS = ("redis", "rediss", "amqp", "amqps")
 
 
@@ -310,7 +312,7 @@ def _broker_url(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
     parts = urlsplit(value)
-    if parts.scheme not in _BROKERS or not parts.hostname or parts.port == 0:
+    if parts.scheme not in _BROKERS or not parts.hostname or parts.port == 0 or parts.query:
         raise ValueError
     return value
 
@@ -364,6 +366,7 @@ _RULES: dict[str, _Rule] = {
     "WORKERS": _Rule("a whole number from 1 to 64", 2, _whole(1, 64)),
     "EXECUTOR": _Rule(f"{PROCESSES} or {CELERY}", PROCESSES, _executor),
     "BROKER_URL": _Rule("a URL that begins with " + ", ".join(_BROKERS), "", _broker_url),
+    "BROKER_CA_FILE": _Rule("a file's path", None, _path),
     "RUNCOMMANDS_WAIT": _Rule("a whole number of seconds from 1 to 86400", 600, _whole(1, 86400)),
     "MAX_FRAME": _Rule(
         "a whole number of bytes from 65536 to 67108864", 8 * 1024 * 1024, _whole(65536, 64 * 1024 * 1024)

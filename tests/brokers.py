@@ -20,12 +20,18 @@ START_LIMIT = 10.0
 
 
 class Redis:
-    """One redis-server on the loopback address, with a password, that keeps nothing on the disk."""
+    """One redis-server on the loopback address, with a password, that keeps nothing on the disk.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: of the server, and its key: it speaks TLS, then.
+    """
+
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
         self.program = shutil.which("redis-server") or pytest.skip("redis-server is not installed")
         self.port, self.password = free_port(), secrets.token_hex(8)
-        self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        self._certificate = certificate
+        scheme = "rediss" if certificate else "redis"
+        self.url = f"{scheme}://:{self.password}@127.0.0.1:{self.port}/0"
         self._folder = Path(tempfile.mkdtemp(prefix="omredis", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -35,6 +41,10 @@ class Redis:
             "port": self.port, "bind": "127.0.0.1", "requirepass": self.password, "dir": self._folder,
             "save": '""', "appendonly": "no",
         }  # fmt: skip
+        if self._certificate:
+            pem, key = self._certificate
+            settings |= {"port": 0, "tls-port": self.port, "tls-cert-file": pem, "tls-key-file": key}
+            settings |= {"tls-auth-clients": "no"}
         (self._folder / "redis.conf").write_text("".join(f"{key} {it}\n" for key, it in settings.items()))
         with (self._folder / "log").open("ab") as log:
             argv = [self.program, str(self._folder / "redis.conf")]
@@ -42,7 +52,10 @@ class Redis:
         end = time.monotonic() + START_LIMIT
         while time.monotonic() < end:
             with suppress(OSError):
-                assert self.say("PING") == "+PONG"
+                if self._certificate:
+                    socket.create_connection(("127.0.0.1", self.port), 5).close()
+                else:
+                    assert self.say("PING") == "+PONG"
                 return self
             time.sleep(0.02)
         raise AssertionError((self._folder / "log").read_text())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which Celery is started again when the broker said something that it cannot live with.
 PAUSE = 2.0
+#: Seconds until Celery notices that it is to end.
+AWAKE = 0.5
 
 
 @click.command(name="celery")
@@ -34,6 +38,8 @@ def command() -> None:
     from ..store.sitekey import read_site_key
 
     log_to_stderr()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # until Celery has handlers of its own
     try:
         settings = load_settings()
         if settings.executor != CELERY:
@@ -55,8 +61,11 @@ def command() -> None:
 
 def _listen(app: Celery) -> None:
     """Hear the rings until a signal ends it. Whatever the broker does, the workers work on meanwhile."""
+    from celery.signals import worker_ready
     from celery.worker import state
 
+    # Celery looks whether it is to end when it wakes, and would sleep for ten seconds.
+    worker_ready.connect(_stay_awake)
     while state.should_stop is None and state.should_terminate is None:
         worker = app.Worker(
             hostname=f"omserver-{os.getpid()}@{os.uname().nodename}",
@@ -72,3 +81,7 @@ def _listen(app: Celery) -> None:
         while state.should_stop is None and state.should_terminate is None and time.monotonic() < end:
             time.sleep(0.1)
         log.info("listening for rings again")
+
+
+def _stay_awake(sender: Any, **_: object) -> None:
+    sender.timer.call_repeatedly(AWAKE, int)  # lost connections clear the timer, and come by here again

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from omserver_master.celeryapp import make_app, publish
+from omserver_master.celeryapp import make_app, publish, reachable
 from omserver_master.errors import SettingsError
 from omserver_master.farbell import FarBell
 from omserver_master.settings import Settings, load_settings
+from omserver_master.wire.certificates import issue, make_authority
 from tests.brokers import Redis
 from tests.system import CHECKOUT
 
@@ -160,3 +161,25 @@ def test_what_reaches_the_broker_must_be_installed(
     with pytest.raises(SettingsError, match="needs the Python package redis"):
         make_app(settings)
     make_app(replace(settings, broker_url="amqp://h"))
+
+
+def test_over_tls_the_broker_and_its_name_are_verified(settings: Settings, tmp_path: Path) -> None:
+    ca = make_authority(tmp_path)
+    (strange := tmp_path / "strange").mkdir()
+    make_authority(strange)
+    for folder, name, authority, good in (
+        (tmp_path, "127.0.0.1", ca, True), (tmp_path, "redis.example.com", ca, False),
+        (strange, "127.0.0.1", ca, False), (tmp_path, "127.0.0.1", None, False),
+    ):  # fmt: skip
+        redis = Redis(issue(folder, "redis", [name], server=True)).start()
+        app = make_app(replace(settings, broker_url=redis.url, broker_ca_file=authority))
+        try:
+            if good:
+                reachable(app)
+                publish(app, [1])
+            else:
+                with pytest.raises(Exception, match="certificate verify failed"):
+                    reachable(app)
+        finally:
+            app.close()
+            redis.close()

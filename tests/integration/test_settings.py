@@ -90,7 +90,15 @@ def test_the_settings_never_show_the_databases_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://:S3cretPass@h/", "S3cretPass", "redis:S3cretPass", "redis://", "redis://:S3cretPass@h:port/0"]
+    "url",
+    [
+        "http://:S3cretPass@h/",
+        "S3cretPass",
+        "redis:S3cretPass",
+        "redis://",
+        "redis://:S3cretPass@h:port/0",
+        "rediss://:S3cretPass@h/0?ssl_cert_reqs=none",
+    ],
 )
 def test_a_wrong_broker_url_is_refused_without_showing_its_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="BROKER_URL must be") as error:
