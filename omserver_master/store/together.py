@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from omserver_client.errors import Unavailable
 
-from .engine import begin, transact
+from .engine import transact
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -45,6 +45,10 @@ def transact_together(engine: Engine, work: Callable[[Connection], T]) -> T:
     return found
 
 
+class _Spoiled(Exception):
+    """One of several failed so that nothing may be left of the others either."""
+
+
 class _Task:
     """One transaction that was asked for: what it answered, or what it raised."""
 
@@ -58,15 +62,16 @@ class _Task:
         """Do it as a part of a transaction.
 
         Raises:
-            SQLAlchemyError, Unavailable: the whole transaction is spoiled, or may be.
+            _Spoiled: the whole transaction is spoiled, or may be.
         """
+        self.error = None
         try:
             with conn.begin_nested():
                 self.answer = self.work(conn)
         except IntegrityError as error:
             self.error = error
-        except (SQLAlchemyError, Unavailable):
-            raise
+        except (SQLAlchemyError, Unavailable) as error:
+            raise _Spoiled from error
         except BaseException as error:  # noqa: BLE001 -- it is raised in the thread that asked
             self.error = error
 
@@ -100,24 +105,25 @@ class _Line:
         """Do what those want who have waited longest."""
         tasks = self._waiting[:MOST]
         del self._waiting[: len(tasks)]
-        together = len(tasks) > 1 and _did_together(engine, tasks)
+        together = len(tasks) > 1 and _settled_together(engine, tasks)
         for task in tasks:
             if not together:
                 task.alone(engine)
             task.done = True
 
 
-def _did_together(engine: Engine, tasks: list[_Task]) -> bool:
+def _settled_together(engine: Engine, tasks: list[_Task]) -> bool:
     """Do all of *tasks* in one transaction; False: nothing was done, since one of them spoils the others."""
-    all_done = False
+
+    def work(conn: Connection) -> None:
+        for task in tasks:
+            task.part(conn)
+
     try:
-        with begin(engine) as conn:
-            for task in tasks:
-                task.part(conn)
-            all_done = True
-    except BaseException as error:  # noqa: BLE001 -- each of them has to hear it
-        if not all_done:
-            return False
-        for task in tasks:  # nobody knows what the commit did
+        transact(engine, work)
+    except _Spoiled:
+        return False
+    except BaseException as error:  # noqa: BLE001 -- there was no lock, or the commit failed: each has to hear it
+        for task in tasks:
             task.error = error
     return True
