@@ -115,6 +115,11 @@ class Flight:
         return list(self._missing.values())
 
     @property
+    def waits(self) -> bool:
+        """Whether an answer is still to come; unlike `missing` it costs nothing with very many hosts."""
+        return bool(self._missing)
+
+    @property
     def left(self) -> float:
         """Seconds until the deadline, never below 0."""
         return max(0.0, self.deadline - time.monotonic())
@@ -281,14 +286,14 @@ class Backend(ABC):
 
     def _answers(self, flight: Flight) -> Iterator[tuple[str, Answer]]:
         next_look = flight.started + LOOK_EVERY
-        while flight.missing and flight.left:
+        while flight.waits and flight.left:
             heard = flight.take(min(flight.left, max(0.0, next_look - time.monotonic())))
             if heard:
                 yield heard
             elif time.monotonic() >= next_look:
                 self._look(flight)
                 next_look = time.monotonic() + LOOK_EVERY
-        while flight.missing and (heard := flight.take(0)):
+        while flight.waits and (heard := flight.take(0)):
             yield heard
         for host in flight.missing:
             yield host.id, self._overdue(flight, host)
