@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from omserver_client.errors import Locked
-from omserver_master.store import locks
+from omserver_master.store import jobs, locks
 from omserver_master.store.locks import Taken
 
 
@@ -34,9 +34,18 @@ class WantedLocks:
         return {"locks": list(self.names) or None, "lock_mode": self.mode}
 
 
-def taken(conn: Connection, wanted: WantedLocks, host_ids: Sequence[int]) -> Taken | None:
-    """A lock among them that another job has now, or waits for."""
-    return locks.wanted(conn, locks.names_for(wanted.names, host_ids)) if wanted.names else None
+def taken(
+    conn: Connection, wanted: WantedLocks, host_ids: Sequence[int], scope: jobs.Scope = None
+) -> Taken | None:
+    """One that another job has or waits for, as `told` to who sees the hosts in *scope*."""
+    found = locks.wanted(conn, locks.names_for(wanted.names, host_ids)) if wanted.names else None
+    return found and told(conn, {0: found}, scope)[0]
+
+
+def told(conn: Connection, found: Mapping[int, Taken], scope: jobs.Scope) -> dict[int, Taken]:
+    """*found* for somebody who sees the hosts in *scope*: not whose the jobs are that they may not see."""
+    seen = jobs.seen(conn, {one.job_id for one in found.values()}, scope)
+    return {key: one if one.job_id in seen else replace(one, user="") for key, one in found.items()}
 
 
 def refuse_if(found: Taken | None, wanted: WantedLocks) -> None:
@@ -52,7 +61,8 @@ def refuse_if(found: Taken | None, wanted: WantedLocks) -> None:
 
 def warning(found: Taken) -> Mapping[str, str]:
     """What to say before such a job is submitted."""
-    values = {name: str(value) for name, value in values_of(found).items() if name != "since"}
+    known = {name: value for name, value in values_of(found).items() if value is not None}
+    values = {name: str(value) for name, value in known.items() if name != "since"}
     return {"code": code_of(found), "text": found.sentence, **values}
 
 
@@ -64,6 +74,10 @@ def code_of(found: Taken) -> str:
 
 
 def values_of(found: Taken) -> dict[str, Any]:
-    """What the sentence about it is made of; ``since`` is in unix seconds."""
+    """What the sentence about it is made of; ``since`` is in unix seconds.
+
+    ``user`` and ``since`` are None of a job that may not be seen, ``since`` also of one that only waits.
+    """
     what = {"lock": found.name} if found.host_id is None else {"host": found.host}
-    return {**what, "job": found.job_id, "user": found.user, "since": found.since}
+    since = found.since if found.user else None
+    return {**what, "job": found.job_id, "user": found.user or None, "since": since}

@@ -32,6 +32,7 @@ from omserver_master.registry.moduleinfo import ModuleInfo
 from omserver_master.registry.registry import Registry
 from omserver_master.store import connections, hosts, jobs, modules
 from omserver_master.store import engine as store
+from omserver_master.store.locks import Taken
 from omserver_master.store.together import transact_together
 
 from . import freezing, locking
@@ -157,9 +158,15 @@ def plan(conn: Connection, rules: Rules, person: Person, wish: Wish, module: Mod
     warnings = _warnings(conn, found.rows)
     if again is not None:
         warnings = [*_warnings_again(again, module, _twice(again, module, wish)), *warnings]
-    if taken := locking.taken(conn, found.locks, [row["id"] for row in found.rows]):
+    if taken := _taken(conn, found, person):
         warnings = [*warnings, locking.warning(taken)]
     return replace(found, warnings=warnings)
+
+
+def _taken(conn: Connection, found: Plan, person: Person) -> Taken | None:
+    """A lock of the plan that another job has, as it may be told to *person*."""
+    host_ids = [row["id"] for row in found.rows]
+    return locking.taken(conn, found.locks, host_ids, rights.visible_hosts(person))
 
 
 def _checked(
@@ -256,7 +263,7 @@ def _insert(
     key: str | None,
 ) -> Submitted:
     _check_confirmed(found, wish)
-    locking.refuse_if(locking.taken(conn, found.locks, [row["id"] for row in found.rows]), found.locks)
+    locking.refuse_if(_taken(conn, found, person), found.locks)
     module = found.module
     modules.keep_version(conn, module.id, module.sha256, module.source.decode())
     timeout = wish.timeout or math.ceil(module.timeout)

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping
 
-from omserver_master.store import limits, locks, workers
+from omserver_master.store import jobs, limits, locks, workers
 from omserver_master.store.limits import Limits
 from omserver_master.store.locks import Taken
 
 from .claiming import MOST_JOBS
-from .locking import code_of, values_of
+from .locking import code_of, told, values_of
 from .states import OPEN_JOB
 
 Row = Mapping[str, Any] | RowMapping
@@ -54,22 +54,22 @@ class _Site:
         return self.at_work >= self.alive * MOST_JOBS
 
 
-def reasons(conn: Connection, rows: Sequence[Row], most: Limits) -> dict[int, Why]:
+def reasons(conn: Connection, rows: Sequence[Row], most: Limits, scope: jobs.Scope = None) -> dict[int, Why]:
     """For each of these jobs that waits, why; *most* is how many may run at once.
 
-    Nothing is asked where all of them are over.
+    Of jobs without a host in *scope* no more than the number is told. Nothing is asked where all are over.
     """
     unfinished = [row for row in rows if row["state"] in OPEN_JOB]
     if not unfinished:
         return {}
-    site = _look(conn, [row for row in unfinished if row["state"] == "queued"], most)
+    site = _look(conn, [row for row in unfinished if row["state"] == "queued"], most, scope)
     found = {
         row["id"]: _queued(row, site) if row["state"] == "queued" else _begun(row, site) for row in unfinished
     }
     return {job_id: why for job_id, why in found.items() if why is not None}
 
 
-def _look(conn: Connection, queued: Sequence[Row], most: Limits) -> _Site:
+def _look(conn: Connection, queued: Sequence[Row], most: Limits, scope: jobs.Scope) -> _Site:
     now, alive, at_work = workers.crew(conn)
     wanting = [row["id"] for row in queued if row["lock_mode"] == "queue"]
     busy = queued and at_work >= alive * MOST_JOBS
@@ -80,7 +80,7 @@ def _look(conn: Connection, queued: Sequence[Row], most: Limits) -> _Site:
         most=most,
         running=limits.running(conn) if queued and most.in_all else 0,
         full=limits.people_with(conn, most.per_person) if queued and most.per_person else (),
-        taken=locks.in_the_way(conn, wanting) if wanting else {},
+        taken=told(conn, locks.in_the_way(conn, wanting), scope) if wanting else {},
         ahead=workers.jobs_before(conn, [row["id"] for row in queued]) if busy else {},
     )
 
@@ -133,7 +133,7 @@ def _busy(number: int, ahead: int) -> Why:
 
 def _locked(taken: Taken, now: float) -> Why:
     text = taken.sentence
-    if taken.since is not None:
+    if taken.since is not None and taken.user:
         text = f"{text.removesuffix('.')} ({taken.user}, since {_moment(taken.since, now)})."
     return Why(code_of(taken), text, values_of(taken))
 

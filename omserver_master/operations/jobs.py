@@ -177,7 +177,7 @@ def list_jobs(context: Context, args: ListJobs) -> dict[str, Any]:
         scope = rights.visible_hosts(context.who)
         rows = jobs.list_jobs(conn, limit=args.limit + 1, scope=scope, **wanted)
         found = results.counts(conn, [row["id"] for row in rows], scope)
-        whys = waiting.reasons(conn, rows, context.site.most)
+        whys = waiting.reasons(conn, rows, context.site.most, scope)
     page = [views.job(row, found[row["id"]], whys.get(row["id"])) for row in rows[: args.limit]]
     return {"jobs": page, "more": len(rows) > args.limit}
 
@@ -305,8 +305,10 @@ def _waits_for_more(context: Context, conn: Any, job: Mapping[str, Any]) -> bool
     """Whether *job*, which waits or is in the queue, waits for something else by now; that is no event."""
     if job["why"] is None and job["state"] != "queued":
         return False
-    row = jobs.job_row(conn, job["id"])
-    why = waiting.reasons(conn, [row], context.site.most).get(job["id"]) if row is not None else None
+    row, scope = jobs.job_row(conn, job["id"]), rights.visible_hosts(context.who)
+    why = None
+    if row is not None:
+        why = waiting.reasons(conn, [row], context.site.most, scope).get(job["id"])
     return bool((why.to_wire() if why is not None else None) != job["why"])
 
 
@@ -319,7 +321,7 @@ def _events_now(context: Context, args: Events, *, waited: bool) -> dict[str, An
             found: Mapping[str, int] = Counter(result["state"] for result in changed)
         else:
             found = results.counts(conn, [args.job], scope)[args.job]
-        why = waiting.reasons(conn, [row], context.site.most).get(args.job)
+        why = waiting.reasons(conn, [row], context.site.most, scope).get(args.job)
     return {"job": views.job(row, found, why), "results": [views.result(r) for r in changed], "event": event}
 
 
@@ -328,8 +330,9 @@ def _submitted(context: Context, done: Submitted) -> dict[str, Any]:
     if done.row is None:
         return _job(context, done.job_id)
     row = {**done.row, "key_name": context.caller.key.name}
+    scope = rights.visible_hosts(context.who)
     with store.read(context.site.engine) as conn:
-        why = waiting.reasons(conn, [row], context.site.most).get(done.job_id)
+        why = waiting.reasons(conn, [row], context.site.most, scope).get(done.job_id)
     shown = views.job(row, {"pending": row["host_count"]}, why)
     return shown | {"again": None} | views.reruns([])
 
@@ -338,7 +341,7 @@ def _job(context: Context, job_id: int) -> dict[str, Any]:
     with store.read(context.site.engine) as conn:
         scope = rights.visible_hosts(context.who)
         row = _visible(conn, job_id, scope)
-        why = waiting.reasons(conn, [row], context.site.most).get(job_id)
+        why = waiting.reasons(conn, [row], context.site.most, scope).get(job_id)
         shown = views.job(row, results.counts(conn, [job_id], scope)[job_id], why)
         again = {"again": tries.standing(conn, row, scope)}
         return shown | again | views.reruns(jobs.reruns_of(conn, job_id, scope))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -127,10 +127,18 @@ def list_jobs(
     return list(conn.execute(query).mappings())
 
 
+def seen(conn: Connection, job_ids: Collection[int], scope: Scope) -> set[int]:
+    """Those of these jobs that somebody who sees the hosts in *scope* may see."""
+    if scope is None:
+        return set(job_ids)
+    wanted = (select(jobs.c.id).where(jobs.c.id.in_(part), *_in_scope(scope)) for part in parts([*job_ids]))
+    return {job_id for query in wanted for job_id in conn.execute(query).scalars()}
+
+
 def reruns_of(conn: Connection, job_id: int, scope: Scope = None) -> list[RowMapping]:
     """The jobs that do *job_id* again on some of its hosts, oldest first."""
-    query = _jobs().where(jobs.c.rerun_of == job_id, *_in_scope(scope)).order_by(jobs.c.id)
-    return list(conn.execute(query).mappings())
+    query = _RERUNS if scope is None else _RERUNS.where(*_in_scope(scope))
+    return list(conn.execute(query, {"job": job_id}).mappings())
 
 
 def jobs_with_hosts_off(conn: Connection) -> list[int]:
@@ -270,6 +278,7 @@ def _jobs() -> Select[Any]:
 
 
 _JOB = _jobs().where(jobs.c.id == bindparam("job"))
+_RERUNS = _jobs().where(jobs.c.rerun_of == bindparam("job")).order_by(jobs.c.id)
 
 #: Made once: every new job is written so. MySQL can't answer what it was given.
 _ADD_RETURNING = insert(jobs).values(created=clock.utc_now()).returning(jobs.c.id, jobs.c.created)

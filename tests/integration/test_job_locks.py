@@ -10,6 +10,8 @@ import pytest
 
 from omserver_client import Client, Locked
 from omserver_client.errors import BadRequest
+from omserver_master.store import hosts
+from omserver_master.store.engine import begin as begin_transaction
 from tests.integration.conftest import MODULES
 from tests.system import System, wait_for_end
 
@@ -20,6 +22,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     for name in ("alpha", "beta"):
         system.add_hosts([name], system.add_connection(f"here-{name}", "local"))
     system.add_user("olga", "operator")
+    elsewhere = system.add_connection("here-gamma", "local")
+    system.add_hosts(["gamma"], elsewhere, app="db.domain.com", category="Linux.Db")
+    with begin_transaction(system.engine) as conn:
+        category = hosts.add_category(conn, "Linux.Db")
+    system.add_user("paula", "operator", categ_id=category)
     system.start()
     yield system
     system.close()
@@ -63,6 +70,25 @@ def test_a_job_waits_for_a_lock_and_says_for_which(client: Client) -> None:
         ["deploy"],
         "queue",
     )
+
+
+def test_of_a_job_that_somebody_may_not_see_they_hear_no_more_than_its_number(
+    system: System, client: Client
+) -> None:
+    first = begin(client, ["alpha"], locks=["deploy"])
+    text = f"Lock deploy is held by job {first}."
+    with system.client(user="paula") as paula:
+        second = paula.submit("2001", {"word": "x"}, ["gamma"], locks=["deploy"])["job"]
+        told = {"lock": "deploy", "job": first, "user": None, "since": None}
+        for why in (paula.job(second["id"])["why"], paula.events(second["id"])["job"]["why"]):
+            assert why == {"code": "lock_held", "text": text, "values": told}
+        assert paula.jobs()["jobs"][0]["why"]["text"] == text
+        warned = paula.preview("2001", {"word": "x"}, ["gamma"], locks=["deploy"])["warnings"]
+        assert warned == [{"code": "lock_held", "text": text, "lock": "deploy", "job": str(first)}]
+        with pytest.raises(Locked) as caught:
+            paula.submit("2001", {"word": "x"}, ["gamma"], locks=["deploy"], lock_mode="refuse")
+        assert (caught.value.details["user"], caught.value.details["since"]) == (None, None)
+        paula.cancel(second["id"])
 
 
 def test_who_would_not_wait_is_refused_or_ends_with_the_reason(client: Client) -> None:
