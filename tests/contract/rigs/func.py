@@ -106,6 +106,12 @@ class FuncRig(Rig):
         done = self._enter(host, ["cat", "--", path])
         return done.stdout if done.returncode == 0 else None
 
+    def first_process(self, host: Target) -> int:
+        """The first process of the host, by the number that this machine knows it by."""
+        outside = self._minions[host.name].pid
+        children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        return int(children[0]) if children else 1
+
     def stop_host(self, host: Target) -> None:
         process = self._minions.pop(host.name)
         os.killpg(process.pid, signal.SIGKILL)
@@ -207,7 +213,5 @@ class FuncRig(Rig):
     def _enter(self, host: Target, argv: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         if host.name not in self._minions:
             return subprocess.CompletedProcess(argv, 1, b"", b"the host is off")
-        outside = self._minions[host.name].pid
-        children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
-        enter = ["nsenter", "--target", children[0] if children else "1", "--mount", "--pid"]
+        enter = ["nsenter", "--target", str(self.first_process(host)), "--mount", "--pid"]
         return subprocess.run([*enter, *argv], capture_output=True, timeout=30)
