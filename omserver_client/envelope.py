@@ -82,7 +82,18 @@ def unseal(key: Key, seq: int, direction: bytes, challenge: bytes, sealed: bytes
         SealRefused: it was not sealed with this key, number, direction and challenge, or was changed since.
     """
     header = read_header(sealed)
-    if header.kid != key.kid or header.seq != seq:
+    if header.seq != seq:
+        raise SealRefused
+    return unseal_behind(header, key, direction, challenge, sealed)
+
+
+def unseal_behind(header: Header, key: Key, direction: bytes, challenge: bytes, sealed: bytes) -> bytes:
+    """Open *sealed*, whose *header* was read already; what its number may be is for the caller to say.
+
+    Raises:
+        SealRefused: it was not sealed with this key, number, direction and challenge, or was changed since.
+    """
+    if header.kid != key.kid:
         raise SealRefused
     context = _context(sealed[: _HEADER.size], direction, challenge)
     try:

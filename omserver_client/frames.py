@@ -133,10 +133,13 @@ class DeadlineStream(SocketStream):  # type: ignore[misc]  # rpyc has no types
             Broken: the peer did not take it in time, or the connection ended.
         """
         until = monotonic() + self.frame
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while rest:
             try:
-                rest = rest[self.sock.send(rest[: self.MAX_IO_CHUNK]) :]
+                gone = self.sock.send(rest if len(rest) <= self.MAX_IO_CHUNK else rest[: self.MAX_IO_CHUNK])
+                if gone == len(rest):
+                    return
+                rest = memoryview(rest)[gone:]
             except _NOT_YET as not_yet:
                 if not self._ready(_WANTS.get(type(not_yet), select.POLLOUT), until - monotonic()):
                     raise self._broken("a frame took too long") from None

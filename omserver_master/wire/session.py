@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import NamedTuple, Protocol
 
-from omserver_client.envelope import CHALLENGE_BYTES, CLIENT, MASTER, Header, read_header, seal, unseal
+from omserver_client.envelope import CHALLENGE_BYTES, CLIENT, MASTER, Header, read_header, seal, unseal_behind
 from omserver_client.errors import SealRefused, Unavailable
 from omserver_client.keyfile import Key
 
@@ -98,29 +98,28 @@ class Session:
             Unavailable: its key cannot be looked up now.
         """
         header = _header(sealed)
-        kid = header.kid.hex()
         if self._kid not in (None, header.kid):
-            raise Unopened("another key than before on this connection", kid)
+            raise Unopened("another key than before on this connection", header.kid.hex())
         try:
             found = self._ring.lookup(header.kid)
         except Unavailable as refusal:
             key = self._ring.known(header.kid)
             if key is None:
                 raise
-            nobody = CallerKey(kid, key.name, "viewer")
+            nobody = CallerKey(header.kid.hex(), key.name, "viewer")
             raise Unanswerable(self._unsealed(sealed, header, key, nobody), refusal) from refusal
         if found is None:
-            raise Unopened("unknown or revoked key", kid)
+            raise Unopened("unknown or revoked key", header.kid.hex())
         return self._unsealed(sealed, header, *found)
 
     def _unsealed(self, sealed: bytes, header: Header, key: Key, caller: CallerKey) -> Opened:
-        kid = header.kid.hex()
         try:
-            plaintext = unseal(key, header.seq, CLIENT, self._challenge, sealed)
+            plaintext = unseal_behind(header, key, CLIENT, self._challenge, sealed)
         except SealRefused:
-            raise Unopened("changed, replayed from elsewhere, or sealed with another secret", kid) from None
+            why = "changed, replayed from elsewhere, or sealed with another secret"
+            raise Unopened(why, header.kid.hex()) from None
         if header.seq <= self._seq:
-            raise Unopened(f"replayed: number {header.seq} after {self._seq}", kid)
+            raise Unopened(f"replayed: number {header.seq} after {self._seq}", header.kid.hex())
         self._kid, self._seq = header.kid, header.seq
         return Opened(key, caller, header.seq, plaintext)
 
