@@ -12,7 +12,7 @@ help: ## this list
 demo: install frontend ## a whole OMServer with three real Salt minions (ONCE=1, ENGINES=salt,ansible,func,ssh)
 	@$(PY) -m omserver_master demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(ENGINES),--engines "$(ENGINES)")
 
-bench: ## measure one row of docs/performance.md side by side (ROW=P1 ... P8)
+bench: ## measure one row of docs/performance.md side by side (ROW=P1 ... P9)
 	@requirements/install test
 	@$(PY) -m bench $(or $(ROW),P4)
 

@@ -1,16 +1,18 @@
-"""A whole OMServer with invented hosts, on a database that keeps what it has committed, for P5 to P8."""
+"""A whole OMServer with invented hosts, on a database that keeps what it has committed, for P5 to P9."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, insert, select
 
@@ -45,8 +47,21 @@ class SimSite:
 
 
 @contextmanager
-def sim_site(load: Load, number: int, *, size: int = 0, seconds: float = 0.01) -> Iterator[SimSite]:
-    """*number* hosts that answer after *seconds*, with *size* bytes that no other says (0: their names)."""
+def sim_site(
+    load: Load,
+    number: int,
+    *,
+    size: int = 0,
+    seconds: float = 0.01,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    names: Sequence[str] = (),
+) -> Iterator[SimSite]:
+    """*number* hosts that answer after *seconds*, with *size* bytes that no other says (0: their names).
+
+    Or hosts with these *names*, that do as the *rules* of ``simfleet.py`` say.
+    """
+    names = names or [f"sim-{place:06}" for place in range(number)]
+    rules = rules or {"*": {"seconds": seconds} | ({"bytes": size} if size else {})}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="omb", dir="/tmp")))
         (folder / "modules").mkdir()
@@ -57,9 +72,7 @@ def sim_site(load: Load, number: int, *, size: int = 0, seconds: float = 0.01) -
             settings["database_url"] = stack.enter_context(server(durable=True))
         system = System(folder / "home", **settings)
         stack.callback(system.close)
-        rule = f'{{"seconds": {seconds}' + (f', "bytes": {size}' if size else "") + "}"
-        stack.enter_context(_fleet(folder / "fleet", f'{{"*": {rule}}}'))
-        names = [f"sim-{place:06}" for place in range(number)]
+        stack.enter_context(_fleet(folder / "fleet", json.dumps(rules)))
         _furnish(system, names, folder / "fleet")
         system.start()
         yield SimSite(system, names)

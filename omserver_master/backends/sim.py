@@ -107,9 +107,16 @@ def _listen(line: socket.socket, flight: Flight, hosts: Mapping[str, str]) -> No
     """Feed *flight* until the process or the flight's end closes the line."""
     with closing(line), suppress(OSError), line.makefile("r") as replies:
         for reply in replies:
-            heard = json.loads(reply)
-            host_id = hosts.get(heard["host"], heard["host"])
-            if "answer" in heard:
-                flight.answer(host_id, Answer.from_wire(heard["answer"]))
-            else:
-                flight.reached(host_id, "the invented host took it")
+            _hear(json.loads(reply), flight, hosts)
+
+
+def _hear(heard: Mapping[str, Any], flight: Flight, hosts: Mapping[str, str]) -> None:
+    # What a stranger calls itself may be an id of ours.
+    host_id = hosts.get(heard["host"], f"stranger {heard['host']}")
+    if "answer" not in heard:
+        flight.reached(host_id, "the invented host took it")
+        return
+    try:
+        flight.answer(host_id, Answer.from_wire(heard["answer"]))
+    except (ValueError, TypeError, AttributeError):
+        flight.answer(host_id, no_output("unknown", "What the invented host answered is not understood."))

@@ -11,6 +11,8 @@ much instead: the time of the answer in a line, then what no other host says), "
     down      does not even take it
     twice     answers, and once more with another return code
     stranger  answers, and before that as a host that nobody asked
+    rubbish   answers what nobody understands
+    flaps     is there for "every" seconds (0.5) and gone as long, in turn: takes nothing, or loses its work
     obeys     does what a `Run` says, as far as simshell.py goes, and ends it when its time is over
 
 LEDGER is a file that gets one line for each piece of work that a host takes: handle, host. It is the evidence
@@ -29,6 +31,7 @@ import json
 import secrets
 import sys
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -138,18 +141,20 @@ class SimFleet:
         """A host works, and answers as its rule says."""
         rule, host = self.rule(key), key[1]
         await asyncio.sleep(rule.get("seconds", 0.01))
-        if self.ending(key) == "silent":
+        if self.ending(key) in ("silent", "down"):  # down by now: it flaps
             return
         stdout = rule.get("stdout", f"{host}\n").encode()
         if "bytes" in rule:
             stdout = _stamped(rule["bytes"])
         rc = rule.get("rc", 0)
         done = Answer("done", rc, stdout, rule.get("stderr", "").encode(), seconds=rule.get("seconds", 0.01))
-        answers = [{"host": host, "answer": done.to_wire()}]
+        answers: list[dict[str, Any]] = [{"host": host, "answer": done.to_wire()}]
         if self.ending(key) == "twice":
             answers.append({"host": host, "answer": Answer("done", rc + 1).to_wire()})
         if self.ending(key) == "stranger":
             answers.insert(0, {"host": "a stranger", "answer": done.to_wire()})
+        if self.ending(key) == "rubbish":
+            answers = [{"host": 7, "answer": [host]}, {"host": host, "answer": {"state": "splendid"}}]
         await self.publish(key, answers)
 
     async def publish(self, key: Key, answers: list[dict[str, Any]]) -> None:
@@ -195,7 +200,16 @@ class SimFleet:
         """How a host's work ends."""
         if key[1] in self.off:
             return "down"
-        return str(self.rule(key).get("ending", "answers"))
+        rule = self.rule(key)
+        if rule.get("ending") == "flaps" and _is_gone(key[1], rule.get("every", 0.5)):
+            return "down"
+        return str(rule.get("ending", "answers"))
+
+
+def _is_gone(host: str, every: float) -> bool:
+    """Whether a host that flaps is gone at this moment; each does so at moments of its own."""
+    shift = zlib.crc32(host.encode()) / 2**32
+    return int(time.monotonic() / every + 2 * shift) % 2 == 1
 
 
 def _stamped(size: int) -> bytes:

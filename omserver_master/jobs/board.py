@@ -11,8 +11,8 @@ from omserver_master.contract.work import Answer
 
 from .states import FINAL_HOST
 
-#: Seconds that a module's timeout leaves for the way there and back.
-MARGIN = 5.0
+#: Seconds that a module's timeout leaves for the way there and back: what is silent is final a second later.
+MARGIN = 4.0
 #: Characters of a reason; it is a line for people.
 LONGEST_REASON = 1000
 

@@ -25,6 +25,8 @@ RULES = {
     "bad-*": {"rc": 3, "stderr": "it broke"},
     "slow-*": {"seconds": 1.0},
     "endless-*": {"seconds": 600},
+    "rubbish-*": {"ending": "rubbish"},
+    "flap-*": {"ending": "flaps", "every": 0.2, "seconds": 0.1},
 }
 
 
@@ -48,6 +50,23 @@ def sim(place: Path) -> Backend:
 
 def targets(*names: str) -> list[Target]:
     return [Target(f"id-{name}", name, name) for name in names]
+
+
+def test_rubbish_of_one_host_is_unknown_and_harms_no_other(sim: Backend) -> None:
+    names = ("rubbish-1", "slow-1", "slow-2", "rubbish-2")
+    hosts = [
+        Target(id_, name, name) for id_, name in zip("5678", names, strict=True)
+    ]  # rubbish calls itself 7
+    stream = dict(sim.run(Run("x"), hosts, sim.new_handle(), time.monotonic() + 5))
+    assert [stream[id_].state for id_ in "5678"] == ["unknown", "done", "done", "unknown"]
+    assert "not understood" in stream["5"].reason
+
+
+def test_a_host_that_flaps_is_there_or_gone_or_loses_its_work(sim: Backend) -> None:
+    names = [f"flap-{number}" for number in range(60)]
+    stream = dict(sim.run(Run("x"), targets(*names), sim.new_handle(), time.monotonic() + 1))
+    assert {answer.state for answer in stream.values()} == {"done", "unreachable", "timed_out"}
+    assert len(stream) == len(names)
 
 
 def test_endings_are_told_apart_and_nobody_answers_for_another(sim: Backend) -> None:
