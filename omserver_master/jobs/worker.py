@@ -73,7 +73,8 @@ class Worker:
         self._stop_asked = False
         self._site_key: SiteKey = read_site_key(settings.site_key)
         self._roads = SiteRoads(engine, self._site_key)
-        self._jobs: dict[int, ClaimedJob] = {}
+        # One job can be in it twice for a moment: claimed anew here, and its lost claim not noticed yet.
+        self._jobs: set[ClaimedJob] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._free = threading.Event()
@@ -136,7 +137,7 @@ class Worker:
         folder = self._settings.modules_dir
         job = ClaimedJob(row, self._engine, self._site_key, self._pool, self._roads, folder, self.announce)
         with self._lock:
-            self._jobs[row["id"]] = job
+            self._jobs.add(job)
         threading.Thread(target=self._run_job, args=(job,), name=f"job {job.id}", daemon=True).start()
 
     def _run_job(self, job: ClaimedJob) -> None:
@@ -149,7 +150,7 @@ class Worker:
             log.exception("job %d broke inside", job.id)
         finally:
             with self._lock:
-                self._jobs.pop(job.id, None)
+                self._jobs.discard(job)
             self.announce(job.id)
             self._free.set()
 
@@ -202,7 +203,7 @@ class Worker:
 
     def _running(self) -> list[ClaimedJob]:
         with self._lock:
-            return list(self._jobs.values())
+            return list(self._jobs)
 
     def _finish_orphaned(self) -> None:
         """The master is gone: end what was begun, and take nothing new."""
