@@ -8,7 +8,7 @@ import click
 
 from . import ends
 from .connection import master
-from .run_module import announce, confirmed, watch
+from .run_module import announce, confirmed, tell_until, watch
 from .show import json_option, print_error
 from .visible import visible_line
 from .when import moment
@@ -31,7 +31,7 @@ from .when import moment
     "--until",
     type=moment,
     metavar="TIME",
-    help="Try hosts that are off again until then: a time, +2h or +3d.",
+    help="Try hosts that are off again until then: friday, fri 18:00, a date and time, +2h.",
 )
 @click.option("--confirm", type=click.IntRange(min=1), help="Confirm that this many hosts are meant.")
 @click.option("--yes", is_flag=True, help="Confirm any number of hosts.")
@@ -64,6 +64,7 @@ def rerun(
         plan = client.preview_rerun(job_id, on=on, hosts=list(names), dry_run=dry)
         for warning in plan["warnings"]:
             print_error(f"omctl: {visible_line(warning['text'])}")
+        tell_until(until)
         number = confirm or confirmed(plan, yes)
         given = {"confirm": number, "dry_run": dry, "until": until}
         job = client.rerun(job_id, on=on, hosts=list(names), key=key, **given)["job"]

@@ -18,7 +18,7 @@ from .params import read_params
 from .rollout import rollout_options, take_rollout
 from .show import console, json_option, print_error, print_json
 from .visible import visible_line
-from .when import moment
+from .when import moment, whole_moment
 
 
 @click.command("run")
@@ -38,7 +38,7 @@ from .when import moment
     "--until",
     type=moment,
     metavar="TIME",
-    help="Try hosts that are off again until then: a time, +2h or +3d.",
+    help="Try hosts that are off again until then: friday, fri 18:00, a date and time, +2h.",
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing; each host says what it would change.")
 @click.option("--confirm", type=click.IntRange(min=1), help="Confirm that this many hosts are meant.")
@@ -84,6 +84,7 @@ def run(
         plan = client.preview(module, params, list(names), dry_run=dry_run, rollout=rollout, **locking)
         for warning in plan["warnings"]:
             print_error(f"omctl: {visible_line(warning['text'])}")
+        tell_until(options["until"])
         number = confirm or confirmed(plan, yes)
         options |= {"dry_run": dry_run or None, "rollout": rollout, "locks": list(locks) or None}
         job = client.submit(module, params, list(names), confirm=number, **options)["job"]
@@ -91,6 +92,12 @@ def run(
             announce(job, as_json)
             return ends.OK
         return watch(client, job["id"], output=output, raw=raw, as_json=as_json)
+
+
+def tell_until(until: float | None) -> None:
+    """Say back which moment *until* is; None: nobody named one."""
+    if until is not None:
+        print_error(f"omctl: hosts that are off are tried again until {whole_moment(until)}.")
 
 
 def watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: bool) -> int:

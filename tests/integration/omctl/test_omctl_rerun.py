@@ -110,7 +110,11 @@ def test_until_is_a_moment(logged_in: FakeMaster, omctl: Omctl) -> None:
     assert moment("2026-11-27T18:00+01:00") == 1795798800
     local = datetime(2026, 11, 27, 18).astimezone().timestamp()
     assert moment("2026-11-27 18:00") == local
-    for wrong in ("friday", "+2", "2h", "+2y", ""):
+    ended = omctl(*RUN, "--until", "fri 18:00")
+    friday = datetime.fromtimestamp(logged_in.sent("job.submit").args["until"])
+    assert (friday.weekday(), friday.hour, friday.minute) == (4, 18, 0)
+    assert f"tried again until Friday {friday:%Y-%m-%d} 18:00:00" in ended.err
+    for wrong in ("fr", "+2", "2h", "+2y", ""):
         with pytest.raises(click.BadParameter, match="is no time"):
             moment(wrong)
     assert omctl(*RUN, "--until", "soon").code == 2
