@@ -46,7 +46,7 @@ _OWN_HAND = {
 }
 HELD = "sleep:0.4"
 #: Seconds in which a job must come into its phase, and everything must be over after the last death.
-REACH_LIMIT = 20.0
+REACH_LIMIT = 60.0
 END_LIMIT = 120.0
 #: So many jobs may still be on their way from earlier deaths; else the next one waits.
 MOST_OPEN = 3

@@ -93,7 +93,8 @@ class Link:
         try:
             there = self._pass(reader, far, answers=False)
             back = self._pass(far_reader, near, answers=True)
-            await asyncio.gather(there, back)
+            with contextlib.suppress(asyncio.CancelledError):  # the link ends
+                await asyncio.gather(there, back)
         finally:
             self._ends -= {near, far}
             _abort(near)

@@ -1,4 +1,4 @@
-"""A slice of the campaign: a few crash points, a short storm, and three defects that must be noticed."""
+"""A slice of the campaign: crash points, deaths, a short storm, and three defects that must be noticed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from campaign import controls, sweep
+from campaign import controls, kills, sweep
 from campaign.defects import DEFECTS
 from campaign.place import Place
 from campaign.storm import Storm
@@ -18,7 +18,7 @@ CELLS = {cell.name: cell for cell in sweep.cells()}
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    with Place("sqlite", pace=PACE) as place:
+    with Place("sqlite", pace=PACE, web=True, links=True) as place:
         yield place
 
 
@@ -46,6 +46,13 @@ def test_a_crash_breaks_no_promise(place: Place, name: str) -> None:
     outcome = sweep.play(place, CELLS[name])
     assert outcome.reached
     assert outcome.verdict.violations == []
+
+
+def test_deaths_in_chosen_phases_break_no_promise(place: Place) -> None:
+    plan = [("web", "before the submit commits"), ("worker", "intent"), ("master", "results")]
+    deaths = kills.Round(place, seed=3).play(plan)
+    assert deaths.verdict.violations == []
+    assert deaths.by_cell == {f"{kind}/{phase}": 1 for kind, phase in plan}
 
 
 def test_a_short_storm_breaks_no_promise(place: Place) -> None:
