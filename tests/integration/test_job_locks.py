@@ -56,7 +56,8 @@ def begin(client: Client, hosts: list[str], module: str = "2024", **options: Any
 def test_a_job_waits_for_a_lock_and_says_for_which(client: Client) -> None:
     first = begin(client, ["alpha"], locks=["deploy"])
     second = client.submit("2001", {"word": "x"}, ["beta"], locks=["deploy"])["job"]
-    why = client.job(second["id"])["why"]
+    assert second == client.job(second["id"])
+    why = second["why"]
     assert (why["code"], why["values"]["job"], why["values"]["user"]) == ("lock_held", first, "admin")
     assert why["text"].startswith(f"Lock deploy is held by job {first} (admin, since ")
     assert client.jobs()["jobs"][0]["why"] == why == client.events(second["id"])["job"]["why"]

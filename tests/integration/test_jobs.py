@@ -10,7 +10,9 @@ import uuid
 import pytest
 
 from omserver_client import Client
-from omserver_client.errors import ConfirmationNeeded, IdempotencyConflict
+from omserver_client.errors import ConfirmationNeeded, IdempotencyConflict, UnknownHost
+from omserver_master.store import hosts
+from omserver_master.store.engine import begin
 from tests.system import System, wait_for_end
 
 
@@ -104,6 +106,25 @@ def test_the_same_key_is_the_same_job_and_another_request_under_it_is_refused(ad
     assert again["job"]["id"] == first["job"]["id"]
     with pytest.raises(IdempotencyConflict):
         admin.submit("2001", {"word": "y"}, ["alpha"], key=key)
+
+
+def test_the_same_key_is_the_same_job_when_nobody_may_ask_for_it_any_more(
+    site: System, admin: Client
+) -> None:
+    key = str(uuid.uuid4())
+    first = admin.submit("2001", {"word": "x"}, ["alpha"], key=key)["job"]["id"]
+    alpha = next(host for host in admin.hosts()["hosts"] if host["name"] == "alpha")
+    with begin(site.engine) as conn:
+        hosts.set_state(conn, alpha["id"], "retired")
+    try:
+        assert admin.submit("2001", {"word": "x"}, ["alpha"], key=key)["job"]["id"] == first
+        with pytest.raises(IdempotencyConflict):
+            admin.submit("2001", {"word": "y"}, ["alpha"], key=key)
+        with pytest.raises(UnknownHost):
+            admin.submit("2001", {"word": "x"}, ["alpha"])
+    finally:
+        with begin(site.engine) as conn:
+            hosts.set_state(conn, alpha["id"], alpha["state"])
 
 
 def test_a_key_belongs_to_one_person(site: System, admin: Client) -> None:

@@ -33,6 +33,9 @@ class Desk:
             self.user = add_person(conn, "alice", "operator")
 
     def submit(self, hosts: Sequence[int] | None = None, **changes: Any) -> int:
+        return int(self.add(hosts, **changes)["id"])
+
+    def add(self, hosts: Sequence[int] | None = None, **changes: Any) -> dict[str, Any]:
         chosen = self.hosts if hosts is None else hosts
         job = {
             "module": "1001", "module_sha256": "a" * 64, "params": {"lines": "50", "查": ["'", "\0"]},
@@ -42,7 +45,7 @@ class Desk:
         }  # fmt: skip
         rows = [{"host_id": id_, "host": f"host-{id_}", "ip": "192.0.2.1"} for id_ in chosen]
         with begin(self.engine) as conn:
-            return jobs.insert_job(conn, {**job, **changes}, rows)
+            return jobs.add_job(conn, {**job, **changes}, rows)
 
     def claim(self, worker: str = "w1", seconds: float = 30) -> Any:
         return transact(self.engine, lambda conn: claiming.claim(conn, worker, seconds, Limits()))
@@ -77,6 +80,15 @@ def test_a_submitted_job_has_a_pending_row_for_every_host(desk: Desk) -> None:
     job = desk.job(job_id)
     assert (job["state"], job["host_count"], job["params"]["查"]) == ("queued", 5, ["'", "\0"])
     assert {row["state"] for row in desk.rows(job_id).values()} == {"pending"}
+
+
+def test_a_new_job_is_answered_as_it_is_written(desk: Desk) -> None:
+    rollout = {"batch": "2", "canary": ["a"]}
+    for changes in ({}, {"locks": ["deploy"], "lock_mode": "skip", "rollout": rollout, "dry_run": True}):
+        told = desk.add(**changes)  # type: ignore[arg-type]
+        written = dict(desk.job(told["id"]))
+        assert written.pop("key_name") is None
+        assert told == written
 
 
 def test_the_same_message_or_idempotency_key_makes_no_second_job(desk: Desk) -> None:
