@@ -15,7 +15,7 @@ from ..contract.enginework import Playbook
 from ..contract.work import Answer, Put, Run, Script
 from . import ansiblesettings
 from .ansiblecancel import cancel
-from .ansiblefolder import JobFolder, RunFolder, default_run_folder
+from .ansiblefolder import MARK, JobFolder, RunFolder, default_run_folder
 from .ansiblefollow import BEGIN_AGAIN, Follower
 from .ansiblejobs import HOST_NAME, Dispatch, sent_lately
 from .ansiblelisting import listing
@@ -83,8 +83,13 @@ class AnsibleBackend(Backend):
         return listing(self._start_apart(job, files), seconds)
 
     def new_handle(self) -> str:
-        """ansible-runner's ident: the time, and something that no other worker has."""
-        return new_handle()
+        """ansible-runner's ident: the time, our folder's mark, and something that no other worker has."""
+        made = new_handle()
+        try:
+            self._folder.open()
+            return made[:8] + self._folder.mark() + made[8 + MARK :]
+        except OSError:  # nothing will be sent without the folder
+            return made
 
     def close(self) -> None:
         """Let the warm process and the shared ssh connections go. Runs under way go on."""
@@ -151,7 +156,7 @@ class AnsibleBackend(Backend):
     def _answer_lost(self, flight: Flight) -> None:
         sent = not _HANDLE.fullmatch(flight.handle) or self._folder.was_sent(flight.handle)
         for host in flight.missing:
-            if sent or not sent_lately(flight.handle, self._folder.path / "sent"):
+            if sent or not sent_lately(flight.handle, self._folder):
                 reason = "The folder of this run is gone: what became of it is lost."
                 flight.answer(host.id, no_output("unknown", reason))
             else:
@@ -210,7 +215,7 @@ class AnsibleBackend(Backend):
     def _cancel(self, handle: str, hosts: Sequence[Target]) -> Mapping[str, Proof]:
         folder = self._folder.find(handle) if _HANDLE.fullmatch(handle) else None
         if folder is None:
-            lost = self._folder.was_sent(handle) or not sent_lately(handle, self._folder.path / "sent")
+            lost = self._folder.was_sent(handle) or not sent_lately(handle, self._folder)
             return {host.id: "unknown" if lost else "not_started" for host in hosts}
         named = {host.remote_id or host.name: host for host in hosts}
 

@@ -12,6 +12,7 @@ Everything is of mode 0700 or 0600.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -27,6 +28,8 @@ from .ansiblespool import SpoolReader, SpoolWriter
 
 #: Seconds for which the folder of a dispatch is kept after its end, so that it can be asked for again.
 KEEP = 24 * 3600.0
+#: Letters of the mark of a folder of runs.
+MARK = 8
 #: Files with secrets; the run removes each as soon as it is read.
 SECRETS = ("work", "env/passwords", "env/extravars", "vault_password")
 
@@ -168,7 +171,9 @@ class JobFolder:
 class RunFolder:
     """Where a connection keeps the folders of its dispatches; shared by all workers.
 
-    ``sent/<handle>`` says that a dispatch was made, also when somebody has removed its folder.
+    ``sent/<handle>`` says that a dispatch was made, also when somebody has removed its folder. The mark of
+    the folder is in every handle that was made for it: a worker of another machine has another folder, which
+    knows nothing of what was sent from here.
     """
 
     def __init__(self, path: Path) -> None:
@@ -190,6 +195,15 @@ class RunFolder:
             raise PermissionError(f"{self.path.parent} must belong to us, and nobody else may write there")
         with suppress(FileExistsError):
             (self.path / "sent" / ".since").touch(mode=0o600, exist_ok=False)
+
+    def mark(self) -> str:
+        """What every handle that was made for this folder has from its ninth letter on.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        since = (self.path / "sent" / ".since").stat()
+        return hashlib.sha256(f"{since.st_ino} {since.st_mtime_ns}".encode()).hexdigest()[:MARK]
 
     def make(self, handle: str, job: Mapping[str, Any], files: Mapping[str, bytes]) -> JobFolder:
         """The folder of a new dispatch.

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contract.enginework import Playbook
 from . import ansiblesettings
+from .ansiblefolder import MARK, RunFolder
 from .ansiblehost import BEFORE
 from .ansibleyaml import unsafe_yaml
 from .base import Flight, Target
@@ -27,14 +28,15 @@ PLAYBOOK = "omserver.yml"
 _ONCE = {"ansible_ssh_retries": 0}
 
 
-def sent_lately(handle: str, sent: Path) -> bool:
-    """Whether a dispatch of that handle, had there been one, would have left its mark in *sent*."""
+def sent_lately(handle: str, folder: RunFolder) -> bool:
+    """Whether a dispatch of that handle, had there been one, would have left its mark in *folder*."""
     try:
         made = int(handle[:8], 16)
-        since = (sent / ".since").stat().st_mtime
+        since = (folder.path / "sent" / ".since").stat().st_mtime
+        here = handle[8 : 8 + MARK] == folder.mark()
     except (ValueError, OSError):
         return False
-    return since - 1 <= made and time.time() - made < RECENT
+    return here and since - 1 <= made and time.time() - made < RECENT
 
 
 class Dispatch:
