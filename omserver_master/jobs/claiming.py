@@ -25,7 +25,7 @@ _LOCKS_FREE = or_(jobs.c.lock_mode != "queue", ~locks.must_wait())
 
 
 # Made once: every worker asks this at each ring, most often for nothing.
-_SOME = select(jobs.c.id).where(jobs.c.state.in_(OPEN_JOB), leases.FREE).limit(1)
+_SOME = select(jobs.c.id).where(jobs.c.state.in_(OPEN_JOB), leases.FREE).limit(bindparam("most"))
 
 
 @cache
@@ -44,9 +44,9 @@ def _next(*, full: bool, busy: bool, passed: bool) -> Select[Any]:
     return leases.oldest_free(OPEN_JOB, *conditions)
 
 
-def may_find(conn: Connection) -> bool:
-    """Whether a `claim` may find something: a look that takes no lock, where SQLite has one for all."""
-    return conn.execute(_SOME).first() is not None
+def may_find(conn: Connection, most: int) -> int:
+    """How many jobs `claim` may find, up to *most*. This takes no lock, where SQLite has one for all."""
+    return len(conn.execute(_SOME, {"most": most}).all())
 
 
 def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> RowMapping | None:

@@ -20,6 +20,7 @@ from omserver_master.store import engine as store
 from omserver_master.store import hosts, jobs, outputs, pauses, results
 from omserver_master.store.sitekey import SiteKey
 from omserver_master.store.steps import StepDone
+from omserver_master.store.together import transact_together
 
 from .board import Ending, Step
 from .dispatch import Dispatched
@@ -233,7 +234,7 @@ class DatabaseRecorder:
             reach(f"{place}.before_commit")
             return done
 
-        done = store.transact(self._engine, write)
+        done = transact_together(self._engine, write)
         reach(f"{place}.after_commit")
         self._announce(self._job_id)
         return done

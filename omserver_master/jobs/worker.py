@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import Connection, Engine, RowMapping
 
@@ -41,6 +42,8 @@ SWEEP = 5.0
 IDLE_LOOK = 0.5
 #: Seconds that running jobs get to write their end when the worker is stopped.
 STOP_LIMIT = 5.0
+#: Jobs that are taken in one transaction at most: the others are for the next worker that looks.
+AT_ONCE = 4
 #: Jobs that one worker has at once, with those that are paused: they take hardly anything.
 MOST_HELD = 50
 
@@ -86,7 +89,7 @@ class Worker:
             self._chore(SWEEP, self._sweep),
         ]
         while not self._stop_asked and os.getppid() == self._parent:
-            if not self._claim_one():
+            if not self._claim_some():
                 self._rest()
         self._finish_orphaned()
         self._stop_jobs()
@@ -108,30 +111,36 @@ class Worker:
 
     # -- claiming
 
-    def _claim_one(self) -> bool:
+    def _claim_some(self) -> bool:
         held = self._running()
-        if len(held) >= MOST_HELD or sum(not job.paused for job in held) >= MOST_JOBS:
+        room = min(MOST_HELD - len(held), MOST_JOBS - sum(not job.paused for job in held), AT_ONCE)
+        if room <= 0:
             return False
         try:
             with store.read(self._engine) as conn:
-                found = claiming.may_find(conn)
-            row = store.transact(self._engine, self._claim) if found else None
+                found = claiming.may_find(conn, room)
+            rows = store.transact(self._engine, partial(self._claim, most=found)) if found else []
         except Unavailable as error:
             log.warning("cannot look at the queue: %s", error)
             self._stopped.wait(1.0)
             return False
-        if row is None:
-            return False
-        reach("claim.after_commit")
-        self._start(row)
-        return True
+        for row in rows:
+            reach("claim.after_commit")
+            self._start(row)
+        return bool(rows)
 
-    def _claim(self, conn: Connection) -> RowMapping | None:
-        """The oldest job that nobody has: new, given back, or left by a worker that is gone."""
-        row = claiming.claim(conn, self.name, LEASE, self._most)
-        if row is not None:
+    def _claim(self, conn: Connection, most: int) -> list[RowMapping]:
+        """The oldest jobs that nobody has: new, given back, or left by a worker that is gone.
+
+        Only one where locks or people are held for it: two workers could hold what the other one wants.
+        """
+        rows: list[RowMapping] = []
+        while len(rows) < most and (row := claiming.claim(conn, self.name, LEASE, self._most)) is not None:
             reach("claim.before_commit")
-        return row
+            rows.append(row)
+            if row["lock_mode"] or self._most.per_person:
+                break
+        return rows
 
     def _start(self, row: RowMapping) -> None:
         folder = self._settings.modules_dir
