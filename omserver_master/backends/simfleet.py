@@ -15,6 +15,9 @@ much instead: the time of the answer in a line, then what no other host says), "
     flaps     is there for "every" seconds (0.5) and gone as long, in turn: takes nothing, or loses its work
     obeys     does what a `Run` says, as far as simshell.py goes, and ends it when its time is over
 
+With "off": "refused", it is known at once of a host that is off, as where a connection is refused; else
+nothing is heard of it.
+
 LEDGER is a file that gets one line for each piece of work that a host takes: handle, host. It is the evidence
 that nothing ran twice. FILES is a folder for the files of the hosts that obey.
 
@@ -107,6 +110,9 @@ class SimFleet:
     def take(self, key: Key, order: dict[str, Any]) -> None:
         """A host takes its work, unless it is down."""
         if self.ending(key) == "down":
+            if self.rule(key).get("off") == "refused":
+                refused = Answer("unreachable", reason="The invented host is off.").to_wire()
+                self.answers[key] = [{"host": key[1], "answer": refused}]
             return
         if self.ledger is not None:
             with self.ledger.open("a") as file:

@@ -32,7 +32,7 @@ from omserver_master.store.schema import host_results, jobs
 from tests.integration.conftest import MODULES
 from tests.system import CHECKOUT, System, wait_for_end
 
-RULES: dict[str, Any] = {"bad-*": {"rc": 3}, "slow-*": {"seconds": 600}}
+RULES: dict[str, Any] = {"bad-*": {"rc": 3}, "slow-*": {"seconds": 600}, "off-*": {"off": "refused"}}
 NAMES = ["well-1", "well-2", "bad-1", "off-1", "off-2"]
 
 
