@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import random
 import secrets
 import signal
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -52,8 +53,8 @@ class Death:
 
     worker: str
     at: float
-    held: Mapping[int, int]
-    """Its jobs by id, and which claim of each it had."""
+    held: dict[int, int]
+    """Its jobs by id, and which claim of each it had; without those that were over just before."""
     taken: dict[int, float] = field(default_factory=dict)
     """When another worker had claimed each, up to `Takeovers.LOOK`."""
 
@@ -97,14 +98,24 @@ class Takeovers:
     Args:
         workers: how many there are, beside the master's own one.
         every: seconds between two deaths.
+        within: seconds after which nobody is killed any more.
     """
 
     #: Seconds between two looks at whose the jobs are.
     LOOK = 0.1
 
-    def __init__(self, place: Place, deaths: int, seed: int, workers: int = 8, every: float = 3.0) -> None:
+    def __init__(
+        self,
+        place: Place,
+        deaths: int,
+        seed: int,
+        workers: int = 8,
+        every: float = 3.0,
+        within: float = math.inf,
+    ) -> None:
         self.report, self.acks = Report(), Acks()
         self._place, self._deaths, self._every = place, deaths, every
+        self._until = time.monotonic() + within
         self._chance = random.Random(seed)
         self._number = 0
         self._wanted = workers
@@ -119,10 +130,12 @@ class Takeovers:
                 self._hire()
             for thread in threads:
                 thread.start()
-            for _ in range(self._deaths):
-                self._kill_one()
-                self._hire()
-                time.sleep(self._every)
+            while len(self.report.deaths) < self._deaths and time.monotonic() < self._until:
+                if self._kill_one():
+                    self._hire()
+                    time.sleep(self._every)
+                else:
+                    time.sleep(0.2)
             self._submitting.set()
             threads[0].join()
             evidence.wait_until_final(self._place, self.acks.all(), END_LIMIT)
@@ -153,19 +166,18 @@ class Takeovers:
                 stderr=log,
             )
 
-    def _kill_one(self) -> None:
-        """SIGKILL to the worker that has the most jobs, once one has two."""
-        while True:
-            held = self._held()
-            name = max(held, key=lambda worker: len(held[worker]), default="")
-            if name and len(held[name]) > 1:
-                break
-            time.sleep(0.2)
+    def _kill_one(self) -> bool:
+        """SIGKILL to the worker that has the most jobs; False: none has two."""
+        held = self._held()
+        name = max(held, key=lambda worker: len(held[worker]), default="")
+        if not name or len(held[name]) < 2:
+            return False
         death = Death(name, time.time(), held[name])
         worker = self._workers.pop(name)
         worker.send_signal(signal.SIGKILL)
         worker.wait(10)
         self.report.deaths.append(death)
+        return True
 
     def _held(self) -> dict[str, dict[int, int]]:
         """The jobs of each worker that may be killed, with the number of their claim."""
@@ -188,13 +200,15 @@ class Takeovers:
             if not ids:
                 continue
             with read(self._place.system.engine) as conn:
-                query = select(jobs.c.id, jobs.c.attempt).where(jobs.c.id.in_(ids))
-                claims = {row.id: row.attempt for row in conn.execute(query)}
+                query = select(jobs.c.id, jobs.c.attempt, jobs.c.finished).where(jobs.c.id.in_(ids))
+                rows = {row.id: row for row in conn.execute(query)}
             now = time.time()
             for death in open_deaths:
-                for job, attempt in death.held.items():
-                    if claims.get(job, 0) > attempt:
-                        death.taken.setdefault(job, now)
+                for job in death.held.keys() & rows.keys():
+                    if rows[job].attempt > death.held[job]:
+                        death.taken[job] = now
+                    elif rows[job].finished is not None:
+                        del death.held[job]
 
     def _submit(self) -> None:
         """See to it that there are jobs enough."""
@@ -231,6 +245,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--deaths", type=int, default=100, help="how many workers are killed (100)")
     parser.add_argument("--workers", type=int, default=8, help="how many there are at a time (8)")
     parser.add_argument("--every", type=float, default=3.0, help="seconds between two deaths (3)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="after which nobody is killed (30)")
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="of what is random")
     parser.add_argument("--pace", type=float, default=1.0, help="claims and heartbeats times this (1)")
@@ -240,7 +255,9 @@ def main(words: Sequence[str]) -> int:
     end_on_sigterm()
     print(f"seed {options.seed}", flush=True)
     with Place(options.database, pace=options.pace, workers=1) as place:
-        takeovers = Takeovers(place, options.deaths, options.seed, options.workers, options.every)
+        takeovers = Takeovers(
+            place, options.deaths, options.seed, options.workers, options.every, options.minutes * 60
+        )
         report = takeovers.run()
         if report.verdict.violations and options.keep:
             evidence.keep(place, takeovers.acks.all(), options.keep)
