@@ -43,6 +43,8 @@ from .servers import DATABASES
 TARGET = 45.0
 #: Jobs that each worker has on average.
 JOBS_EACH = 3
+#: Seconds that a step lasts, from and to, at a pace of 1.
+SECONDS = (3.0, 12.0)
 #: Seconds that all jobs get to end after the last death, at a pace of 1.
 END_LIMIT = 180.0
 
@@ -236,7 +238,8 @@ class Takeovers:
         hosts = tuple(chance.sample(OBEDIENT, chance.randint(1, 3)))
         repeat, steps = chance.choice(list(MODULES)), chance.choice((1, 2))
         token = f"tok-{chance.getrandbits(64):016x}"
-        return Asked(token, repeat, steps, hosts, round(chance.uniform(3, 12), 1))
+        seconds = chance.uniform(*SECONDS) * max(self._place.pace, 0.2)
+        return Asked(token, repeat, steps, hosts, round(seconds, 1))
 
 
 def main(words: Sequence[str]) -> int:
