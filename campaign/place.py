@@ -23,6 +23,7 @@ from omserver_client import Client, connect
 from omserver_master.failpoints import VARIABLE
 from omserver_master.store.engine import begin
 from omserver_master.store.schema import server_list
+from tests.ending import Guard
 from tests.system import CHECKOUT, System
 
 from .console import Browser, Console
@@ -337,9 +338,10 @@ class Place:
     def _start_fleet(self, ends: contextlib.ExitStack) -> None:
         argv = [sys.executable, "-m", "campaign.fleet", str(self.socket), json.dumps(RULES)]
         argv.append(str(self.ledger_file))
-        fleet = subprocess.Popen(argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
+        fleet = subprocess.Popen(argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL, start_new_session=True)
         ends.callback(fleet.wait, 10)
         ends.callback(fleet.kill)
+        ends.callback(Guard(fleet.pid).call_off)
         while not self.socket.exists():
             if fleet.poll() is not None:
                 raise RuntimeError("the invented hosts did not start")

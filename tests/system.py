@@ -24,6 +24,7 @@ from omserver_master.store.engine import begin, make_engine
 from omserver_master.store.schema_version import upgrade
 from omserver_master.store.seed import seed
 from omserver_master.store.sitekey import make_site_key
+from tests.ending import Guard
 from tests.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,7 @@ class System:
         self._lock = threading.Lock()
         self.log = home / "logs" / "master.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._guarded: Guard | None = None
         self._furnish()
 
     @property
@@ -124,12 +126,14 @@ class System:
                 stderr=log,
                 start_new_session=True,
             )
+        self._guard(self._process.pid)
         self._wait_until_up()
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End the master with a signal, and all that it started."""
         process, self._process = self._process, None
+        self._guard(None)
         if process is None:
             return
         process.send_signal(number)  # to one that has ended already it does nothing
@@ -139,6 +143,12 @@ class System:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(5)
+
+    def _guard(self, group: int | None) -> None:
+        """See to it that the master's *group*, and none that was here before, ends with this process."""
+        if self._guarded is not None:
+            self._guarded.call_off()
+        self._guarded = Guard(group) if group is not None else None
 
     def close(self) -> None:
         self.stop()
