@@ -442,7 +442,7 @@ class JobRun:
             return
         if self._cancel_until is not None and answer.state != "done":
             if seat.host.id in self._unproved:
-                self._end(seat, Ending.proved("unknown"))
+                self._end(seat, Ending.proved("not_started" if answer.state == "not_started" else "unknown"))
             return  # what the cancel proves about this host comes as Stopped
         if self._cancel_until is not None and answer.rc != 0:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
