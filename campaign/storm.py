@@ -60,6 +60,7 @@ class Storm:
         self.place, self.acks = place, Acks()
         self.weather = Weather(seed, place.database, place.pace, seconds)
         self._people, self._doubled = people, list[Asked]()
+        self._browser = place.browser() if place.console is not None else None
         self._over = threading.Event()
         self._gone = threading.Event()
 
@@ -114,8 +115,7 @@ class Storm:
 
     def _live(self, number: int) -> None:
         chance = random.Random(f"{self.weather.seed}/caller {number}")
-        at_console = number == 0 and self.place.console is not None
-        person = Person(self, self.place.browser() if at_console else None)
+        person = Person(self, self._browser if number == 0 else None)
         while not self._over.is_set():
             asked = self.acks.add(_wish(chance))
             if self._ask_for(person, asked, twice=chance.random() < 0.1):
