@@ -113,8 +113,8 @@ class Rig:
 def _our_shell() -> dict[str, Any]:
     """The arguments of ``cmd.run_all`` for a job of ours that runs ``true``."""
     from omserver_master.backends.onhost import pack
-    from omserver_master.backends.saltjob import new_jid
-    from omserver_master.backends.saltproof import WORK, signed_command
+    from omserver_master.backends.salt.job import new_jid
+    from omserver_master.backends.salt.proof import WORK, signed_command
     from omserver_master.contract.work import Run
 
     stdin = pack(Run(["true"]), 60).decode()

@@ -58,7 +58,7 @@ def sim_site(
 ) -> Iterator[SimSite]:
     """*number* hosts that answer after *seconds*, with *size* bytes that no other says (0: their names).
 
-    Or hosts with these *names*, that do as the *rules* of ``simfleet.py`` say.
+    Or hosts with these *names*, that do as the *rules* of ``backends/sim/fleet.py`` say.
     """
     names = names or [f"sim-{place:06}" for place in range(number)]
     rules = rules or {"*": {"seconds": seconds} | ({"bytes": size} if size else {})}
@@ -80,7 +80,7 @@ def sim_site(
 
 @contextmanager
 def _fleet(path: Path, rules: str) -> Iterator[None]:
-    words = [sys.executable, "-m", "omserver_master.backends.simfleet", str(path), rules]
+    words = [sys.executable, "-m", "omserver_master.backends.sim.fleet", str(path), rules]
     process = subprocess.Popen(words, cwd=CHECKOUT, env=dict(os.environ), stdin=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 30

@@ -6,6 +6,6 @@
     python -m campaign takeovers        how long a dead worker's jobs have none, at full pace
     python -m campaign cancels          how long a cancelled process lives, on real hosts of every engine
 
-But for the last, the hosts are invented (``simfleet``), in a process that nobody kills; what they were really
+But for the last, the hosts are invented (``sim``), in a process that nobody kills; what they were really
 told stands in their ledger. docs/reliability.md says what is promised and what was measured.
 """

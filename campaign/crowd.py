@@ -79,7 +79,7 @@ def names(number: int, limit: float) -> list[str]:
 
 
 def rules(limit: float) -> dict[str, dict[str, object]]:
-    """What the hosts do, as ``simfleet.py`` wants to be told."""
+    """What the hosts do, as ``backends/sim/fleet.py`` wants to be told."""
     return {f"{begin}-*": kind.rule for begin, kind in kinds(limit).items()}
 
 

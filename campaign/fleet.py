@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from omserver_master.backends.simfleet import Key, SimFleet
+from omserver_master.backends.sim.fleet import Key, SimFleet
 
 
 class WitnessFleet(SimFleet):

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from omserver_master.backends import Target, make_backend
-from omserver_master.backends.ansible import AnsibleBackend
+from omserver_master.backends.ansible.backend import AnsibleBackend
 from omserver_master.contract.work import Answer, Work
 from tests.fleet.sshhosts import SshHosts
 

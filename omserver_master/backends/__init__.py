@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 _WHERE = {
-    "ansible": ("ansible", "AnsibleBackend"),
-    "func": ("func", "FuncBackend"),
+    "ansible": ("ansible.backend", "AnsibleBackend"),
+    "func": ("func.backend", "FuncBackend"),
     "local": ("local", "LocalBackend"),
-    "salt": ("salt", "SaltBackend"),
-    "salt-api": ("saltapi", "SaltApiBackend"),
-    "sim": ("sim", "SimBackend"),
-    "ssh": ("ssh", "SshBackend"),
+    "salt": ("salt.backend", "SaltBackend"),
+    "salt-api": ("salt.api", "SaltApiBackend"),
+    "sim": ("sim.backend", "SimBackend"),
+    "ssh": ("ssh.backend", "SshBackend"),
 }
 #: The kinds of connection that there are.
 KINDS = tuple(_WHERE)

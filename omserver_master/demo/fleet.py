@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..backends.base import ConnectionDown
-from ..backends.salt import SaltBackend
+from ..backends.salt.backend import SaltBackend
 from .kept import Kept
 from .saltsite import free_ports, introduce, write_master, write_minion
 from .site import SiteFailed, SiteHost

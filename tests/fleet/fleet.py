@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omserver_master.backends import ConnectionDown, Target, make_backend
-from omserver_master.backends.salt import SaltBackend
+from omserver_master.backends.salt.backend import SaltBackend
 from omserver_master.demo.saltsite import free_ports, introduce, write_master, write_minion
 
 from . import spaces

@@ -12,7 +12,8 @@ import pytest
 
 from omserver_func import server, wire
 from omserver_func.programs import Programs
-from omserver_master.backends import Backend, ConnectionDown, FoundHost, Target, funcold, make_backend
+from omserver_master.backends import Backend, ConnectionDown, FoundHost, Target, make_backend
+from omserver_master.backends.func import old as funcold
 from omserver_master.contract.work import Answer, Run
 
 from .site import FuncSite, func_site, openssl

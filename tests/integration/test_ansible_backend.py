@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from omserver_master.backends import ConnectionDown, NoInventory, Target
-from omserver_master.backends.ansible import AnsibleBackend
-from omserver_master.backends.ansiblefolder import RunFolder
-from omserver_master.backends.ansiblesockets import control_folder
+from omserver_master.backends.ansible.backend import AnsibleBackend
+from omserver_master.backends.ansible.folder import RunFolder
+from omserver_master.backends.ansible.sockets import control_folder
 from omserver_master.contract.work import Playbook, Put, Run
 from tests.ansible_rig import answers, basics, connected, processes_with, wait_until
 from tests.contract.dispatching import Under
@@ -218,13 +218,13 @@ def test_when_the_worker_is_done_no_process_stays(
     settings: dict[str, object], sshhosts: SshHosts, tmp_path: Path
 ) -> None:
     own = str(tmp_path / "run")
-    before = set(processes_with("ansiblewarm"))
+    before = set(processes_with("ansible.warm"))
     with connected(settings | {"run_dir": own}) as backend:
         answers(backend, Run("true"), sshhosts.targets("py-01"))
         sockets = str(control_folder(tmp_path / "run"))
-        assert set(processes_with("ansiblewarm")) - before
+        assert set(processes_with("ansible.warm")) - before
         assert processes_with(sockets), "ssh keeps the connection open for the next run"
-    wait_until(lambda: not set(processes_with("ansiblewarm")) - before)
+    wait_until(lambda: not set(processes_with("ansible.warm")) - before)
     wait_until(lambda: not processes_with(sockets))
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from omserver_master.backends import Target
-from omserver_master.backends.ansible import AnsibleBackend
-from omserver_master.backends.ansiblefolder import JobFolder
+from omserver_master.backends.ansible.backend import AnsibleBackend
+from omserver_master.backends.ansible.folder import JobFolder
 from omserver_master.contract.work import Playbook, Run
 from tests.ansible_rig import answers, basics, connected, processes_with, wait_until
 from tests.contract.dispatching import Under, reattach
@@ -125,10 +125,10 @@ def test_when_the_fork_of_a_host_is_killed_no_host_is_left_without_an_answer(
 def test_when_the_warm_process_is_killed_what_runs_goes_on_and_another_is_started(
     backend: AnsibleBackend, sshhosts: SshHosts, two: list[Target]
 ) -> None:
-    before = set(processes_with("ansiblewarm"))
+    before = set(processes_with("ansible.warm"))
     running = Under(backend, Run("sleep 2; echo through"), two)
     wait_until(lambda: runs_on(sshhosts, "py-01", "sleep 2"))
-    for process in set(processes_with("ansiblewarm")) - before:
+    for process in set(processes_with("ansible.warm")) - before:
         if os.getsid(process) == process and process in children(os.getpid()):
             os.kill(process, signal.SIGKILL)
     assert {answer.stdout for answer in running.wait().values()} == {b"through\n"}
@@ -183,7 +183,7 @@ def test_when_results_cannot_be_written_the_run_ends_and_the_hosts_are_unknown(
     assert all(answer.ok for answer in answers(backend, Run("true"), two).values())
     # As on a disk that is full: no file of the warm process and its forks may grow beyond this.
     for process in children(os.getpid()):
-        if "ansiblewarm" in processes_with("ansiblewarm").get(process, ""):
+        if "ansible.warm" in processes_with("ansible.warm").get(process, ""):
             resource.prlimit(process, resource.RLIMIT_FSIZE, (20_000, 20_000))
     began = time.monotonic()
     said = answers(backend, Run("head -c 100000 /dev/urandom"), two, seconds=60)
@@ -264,7 +264,7 @@ def test_what_has_not_begun_by_the_deadline_never_begins(
 ) -> None:
     """The warm process stands still, as on a machine that has too much to do."""
     assert all(answer.ok for answer in answers(backend, Run("true"), two).values())
-    (warm,) = [process for process in children(os.getpid()) if process in processes_with("ansiblewarm")]
+    (warm,) = [process for process in children(os.getpid()) if process in processes_with("ansible.warm")]
     os.kill(warm, signal.SIGSTOP)
     try:
         handle = backend.new_handle()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omserver_master.backends import Target
-from omserver_master.backends.ansible import AnsibleBackend
+from omserver_master.backends.ansible.backend import AnsibleBackend
 from omserver_master.contract.work import Playbook
 from tests.ansible_rig import answers, basics, connected, wait_until
 from tests.contract.dispatching import Under

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from omserver_master.backends.ansiblefolder import JobFolder
-from omserver_master.backends.ansiblestart import Start, Warm
-from omserver_master.backends.ansiblestop import _holders, stop
+from omserver_master.backends.ansible.folder import JobFolder
+from omserver_master.backends.ansible.start import Start, Warm
+from omserver_master.backends.ansible.stop import _holders, stop
 from tests.ansible_rig import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKER = """
 import sys, threading
 from pathlib import Path
-from omserver_master.backends.ansiblefolder import JobFolder
+from omserver_master.backends.ansible.folder import JobFolder
 folder = JobFolder(Path(sys.argv[1]))
 def busy():
     while True:
@@ -37,7 +37,7 @@ while True:
 RUN = """
 import os, signal, sys
 from pathlib import Path
-from omserver_master.backends.ansiblefolder import JobFolder
+from omserver_master.backends.ansible.folder import JobFolder
 JobFolder(Path(sys.argv[1])).hold()
 child = os.fork()
 if child:
@@ -130,7 +130,7 @@ def test_half_a_line_is_not_lost_when_ansible_cfg_has_changed(tmp_path: Path) ->
     with (
         closing(ours),
         subprocess.Popen(
-            [sys.executable, "-m", "omserver_master.backends.ansiblewarm"],
+            [sys.executable, "-m", "omserver_master.backends.ansible.warm"],
             stdin=theirs.fileno(),
             stderr=subprocess.DEVNULL,
             cwd=ROOT,

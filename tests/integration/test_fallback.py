@@ -33,7 +33,7 @@ class InventedWay:
 
     def start(self) -> None:
         self.socket.unlink(missing_ok=True)
-        module = "omserver_master.backends.simfleet"
+        module = "omserver_master.backends.sim.fleet"
         files = [str(self.socket), json.dumps(ENDLESS), str(self.ledger)]
         self._process = subprocess.Popen([sys.executable, "-m", module, *files], cwd=CHECKOUT)
         while not self.socket.exists():

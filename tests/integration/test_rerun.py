@@ -42,7 +42,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "sim.socket"
         files = [str(self._socket), json.dumps(RULES), str(folder / "ledger")]
-        command = [sys.executable, "-m", "omserver_master.backends.simfleet", *files]
+        command = [sys.executable, "-m", "omserver_master.backends.sim.fleet", *files]
         self._fleet = subprocess.Popen(command, cwd=CHECKOUT)
         while not self._socket.exists():
             assert self._fleet.poll() is None

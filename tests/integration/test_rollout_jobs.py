@@ -35,7 +35,7 @@ class Place:
         self.ledger = folder / "ledger"
         socket = folder / "sim.socket"
         files = [str(socket), json.dumps(RULES), str(self.ledger)]
-        command = [sys.executable, "-m", "omserver_master.backends.simfleet", *files]
+        command = [sys.executable, "-m", "omserver_master.backends.sim.fleet", *files]
         self.fleet = subprocess.Popen(command, cwd=CHECKOUT)
         until(socket.exists)
         self.system = System(folder / "home", modules_dir=MODULES, workers=1)

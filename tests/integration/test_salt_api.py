@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from omserver_master.backends import ConnectionDown, make_backend
-from omserver_master.backends.saltapi import SaltApiBackend
-from omserver_master.backends.salthttp import HttpSaltBus
+from omserver_master.backends.salt.api import SaltApiBackend
+from omserver_master.backends.salt.http import HttpSaltBus
 from omserver_master.contract.work import Answer, Run
 from omserver_master.demo.saltsite import ensure_key
 from tests.fleet.fleet import SaltFleet

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from omserver_master.backends import ConnectionDown, Target, make_backend
-from omserver_master.backends.salt import SaltBackend
+from omserver_master.backends.salt.backend import SaltBackend
 from omserver_master.contract.work import Answer, Put, Run, Script, Work
 from tests.fleet.fleet import SaltFleet
 from tests.nasty import NASTY_WORDS

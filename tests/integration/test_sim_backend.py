@@ -34,7 +34,7 @@ RULES = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("sim")
     files = [str(folder / "sim.socket"), json.dumps(RULES), str(folder / "ledger")]
-    command = [sys.executable, "-m", "omserver_master.backends.simfleet", *files]
+    command = [sys.executable, "-m", "omserver_master.backends.sim.fleet", *files]
     with subprocess.Popen(command, cwd=CHECKOUT) as process:
         while not (folder / "sim.socket").exists():
             assert process.poll() is None

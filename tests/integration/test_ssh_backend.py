@@ -253,7 +253,7 @@ def test_answers_are_forgotten_on_the_host_once_they_are_stored(
     backend = connect(keep=1)
     assert run_one(backend, WHO, host).ok
     assert sshhosts.exec("py-02", kept).stdout == b"1\n"
-    monkeypatch.setattr("omserver_master.backends.ssh.STORED", 0.0)
+    monkeypatch.setattr("omserver_master.backends.ssh.backend.STORED", 0.0)
     assert run_one(backend, WHO, host).ok
     assert sshhosts.exec("py-02", kept).stdout == b"1\n"
     # When the connection is closed because nobody uses it, nothing is left.

@@ -28,7 +28,7 @@ class Place:
         self.ledger = folder / "ledger"
         socket = folder / "sim.socket"
         files = [str(socket), json.dumps(RULES), str(self.ledger)]
-        command = [sys.executable, "-m", "omserver_master.backends.simfleet", *files]
+        command = [sys.executable, "-m", "omserver_master.backends.sim.fleet", *files]
         self.fleet = subprocess.Popen(command, cwd=CHECKOUT)
         while not socket.exists():
             assert self.fleet.poll() is None

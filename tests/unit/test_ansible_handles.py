@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from omserver_master.backends import Target
-from omserver_master.backends.ansible import AnsibleBackend
+from omserver_master.backends.ansible.backend import AnsibleBackend
 from omserver_master.contract.work import Run
 
 HOST = Target("1", "web-01", "web-01", "192.0.2.1")

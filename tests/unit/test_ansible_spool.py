@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from omserver_master.backends.ansiblehost import host_handle, read, stdin_for
-from omserver_master.backends.ansiblereasons import refused, unreachable
-from omserver_master.backends.ansiblespool import SpoolReader, SpoolWriter
+from omserver_master.backends.ansible.host import host_handle, read, stdin_for
+from omserver_master.backends.ansible.reasons import refused, unreachable
+from omserver_master.backends.ansible.spool import SpoolReader, SpoolWriter
 from omserver_master.backends.onhost import new_handle, pack
 from omserver_master.contract.work import Run
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from omserver_master import Bool, Choices, Int, Number, PlaybookModule, Text, Time
-from omserver_master.backends.ansibleyaml import unsafe_yaml
+from omserver_master.backends.ansible.yaml import unsafe_yaml
 from omserver_master.contract.enginework import Playbook
 from omserver_master.contract.mistakes import ModuleMistake
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from omserver_master.backends import ConnectionDown, make_backend, salthttp
-from omserver_master.backends.saltbus import MaybeSent
-from omserver_master.backends.salthttp import HttpSaltBus, _lines
+from omserver_master.backends import ConnectionDown, make_backend
+from omserver_master.backends.salt import http as salthttp
+from omserver_master.backends.salt.bus import MaybeSent
+from omserver_master.backends.salt.http import HttpSaltBus, _lines
 
 GOOD = {"url": "https://salt.example.org:8000", "user": "omserver", "password": "secret"}
 

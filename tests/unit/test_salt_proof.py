@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from omserver_master.backends.onhost import pack, unpack
-from omserver_master.backends.saltlocal import LocalSaltBus
-from omserver_master.backends.saltproof import LOOK, WORK, read_said, signed_command
-from omserver_master.backends.saltsigned import SignedShell
+from omserver_master.backends.salt.local import LocalSaltBus
+from omserver_master.backends.salt.proof import LOOK, WORK, read_said, signed_command
+from omserver_master.backends.salt.signed import SignedShell
 from omserver_master.contract.work import Run
 from omserver_master.demo.saltsite import ensure_key
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from omserver_master.backends import Target, make_backend
-from omserver_master.backends.saltbus import SaltBus
-from omserver_master.backends.saltjob import CACHE_SECONDS, is_recent, kept_seconds, new_jid, what_is_wrong
-from omserver_master.backends.saltlocal import LocalSaltBus
-from omserver_master.backends.saltsigned import SignedShell
+from omserver_master.backends.salt.bus import SaltBus
+from omserver_master.backends.salt.job import CACHE_SECONDS, is_recent, kept_seconds, new_jid, what_is_wrong
+from omserver_master.backends.salt.local import LocalSaltBus
+from omserver_master.backends.salt.signed import SignedShell
 from omserver_master.contract.work import Run
 
 GOOD = {"stdout": "om1 0 0 1.0 1.5 plain 0 0 aGk= - end\nproof - off", "stderr": "", "retcode": 0, "pid": 1}
@@ -139,7 +139,7 @@ def test_what_the_job_cache_does_not_know_was_never_sent_only_if_it_keeps_jobs(
 
 
 def test_naming_the_engine_does_not_import_salt() -> None:
-    code = "import sys, omserver_master.backends.salt; sys.exit('salt' in sys.modules)"
+    code = "import sys, omserver_master.backends.salt.backend; sys.exit('salt' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from omserver_master.backends import Target, saltwatch
+from omserver_master.backends import Target
 from omserver_master.backends.base import Flight
-from omserver_master.backends.saltbus import SaltBus
-from omserver_master.backends.saltjob import new_jid
-from omserver_master.backends.saltsigned import SignedShell
-from omserver_master.backends.saltwatch import Memory, Watch
+from omserver_master.backends.salt import watch as saltwatch
+from omserver_master.backends.salt.bus import SaltBus
+from omserver_master.backends.salt.job import new_jid
+from omserver_master.backends.salt.signed import SignedShell
+from omserver_master.backends.salt.watch import Memory, Watch
 from omserver_master.contract.work import Answer, Run
 from omserver_master.demo.saltsite import ensure_key
 

@@ -13,10 +13,10 @@ import pytest
 
 from omserver_master.backends import Target
 from omserver_master.backends.base import Flight
-from omserver_master.backends.ssh import Errand, SshBackend
-from omserver_master.backends.sshlines import Lost, Said
-from omserver_master.backends.sshreasons import NotReached
-from omserver_master.backends.sshsettings import Way
+from omserver_master.backends.ssh.backend import Errand, SshBackend
+from omserver_master.backends.ssh.lines import Lost, Said
+from omserver_master.backends.ssh.reasons import NotReached
+from omserver_master.backends.ssh.settings import Way
 from omserver_master.contract.work import Run
 
 HOST = Target("h1", "web-01", address="192.0.2.1")

@@ -8,8 +8,8 @@ import pytest
 
 from omserver_master import Bool, Choices, Int, Number, StateModule, Text
 from omserver_master.backends.onhost import pack
-from omserver_master.backends.saltstate import as_script
-from omserver_master.backends.saltstateonhost import tell
+from omserver_master.backends.salt.state import as_script
+from omserver_master.backends.salt.stateonhost import tell
 from omserver_master.contract.enginework import State
 from omserver_master.contract.mistakes import ModuleMistake
 

@@ -20,7 +20,7 @@ from omserver_func.errors import CallFailed
 from omserver_func.tls import client_context
 from omserver_func.transport import MinionConnection
 from omserver_master.backends import Target
-from omserver_master.backends.func import FuncBackend
+from omserver_master.backends.func.backend import FuncBackend
 from omserver_master.contract.work import Run
 from tests.contract.rig import Rig
 from tests.func.site import FuncSite

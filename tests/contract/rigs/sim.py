@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from omserver_master.backends import Target
-from omserver_master.backends.simshell import file_of
+from omserver_master.backends.sim.shell import file_of
 from tests.contract.rig import NotPossible, Rig
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -67,7 +67,7 @@ class SimRig(Rig):
     def start_control(self) -> None:
         rules = json.dumps({"*": {"ending": "obeys"}})
         files = [self._socket, rules, self._folder / "ledger", self._folder / "files"]
-        command = [sys.executable, "-m", "omserver_master.backends.simfleet", *map(str, files)]
+        command = [sys.executable, "-m", "omserver_master.backends.sim.fleet", *map(str, files)]
         self._process = subprocess.Popen(command, cwd=CHECKOUT)
         deadline = time.monotonic() + 30
         while not self._socket.exists():

@@ -1,0 +1,1 @@
+"""Reaches hosts through Ansible: its runner, its inventories, its playbooks."""

@@ -1,0 +1,1 @@
+"""Reaches minions of Func, old and new."""

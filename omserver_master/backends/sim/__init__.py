@@ -1,0 +1,1 @@
+"""Plays invented hosts, for tests and for load."""

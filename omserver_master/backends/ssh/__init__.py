@@ -1,0 +1,1 @@
+"""Reaches hosts by plain ssh."""
