@@ -47,6 +47,8 @@ _CHANGED = (
     .limit(bindparam("most"))
 )
 
+#: No event has more rows than this: who asks what is new gets it in pieces, however many hosts there are.
+ROWS_OF_EVENT: Final = 500
 #: Ends that a late answer may still put right.
 UNCERTAIN: Final = frozenset({"unknown", "timed_out", "unreachable"})
 
@@ -136,7 +138,7 @@ def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attemp
 
 
 def store_results(conn: Connection, job_id: int, attempt: int, ends: Iterable[HostResult]) -> list[int]:
-    """Store a batch of ends under one event number; answer the ids of the hosts whose row changed.
+    """Store a batch of ends together; answer the ids of the hosts whose row changed.
 
     The first end of a host stays, except that a late answer replaces one of `UNCERTAIN`. An end for a host
     that is not of this job is dropped. A finished job takes late answers too.
@@ -183,8 +185,10 @@ def end_rows(
     """
     event = fence(conn, job_id, attempt).event
     open_rows = host_results.c.job_id == job_id, host_results.c.state.in_(OPEN_HOST.intersection(before))
-    ended = {"state": after, "reason": reason, "finished": clock.now(conn), "event": event}
-    return conn.execute(update(host_results).where(*open_rows).values(**ended)).rowcount
+    ids = conn.execute(select(host_results.c.host_id).where(*open_rows)).scalars().all()
+    ended = {"state": after, "reason": reason, "finished": clock.now(conn)}
+    _change(conn, job_id, [{"host_key": id_, **ended, "event": event} for id_ in ids])
+    return len(ids)
 
 
 def results(
@@ -329,10 +333,15 @@ def _write(conn: Connection, job_id: int, rows: list[dict[str, Any]], ends: Mapp
 def _change(conn: Connection, job_id: int, rows: list[dict[str, Any]], *, begun: bool = False) -> None:
     """Set in each host's row (``host_key``) what its dict says; *begun*: it starts now, if it had not before.
 
-    The rows are there: the job's lock is held since they were looked at.
+    The rows are there: the job's lock is held since they were looked at. Their ``event`` is the job's newest;
+    with very many rows, more events follow it.
     """
     if not rows:
         return
+    if more := (len(rows) - 1) // ROWS_OF_EVENT:
+        conn.execute(update(jobs).where(jobs.c.id == job_id).values(event=jobs.c.event + more))
+    for place, row in enumerate(rows):
+        row["event"] += place // ROWS_OF_EVENT
     names = tuple(name for name in rows[0] if name != "host_key")
     if conn.dialect.name in ("mysql", "mariadb"):
         statement, job, host = _insert_over(names, begun=begun), "job_id", "host_id"

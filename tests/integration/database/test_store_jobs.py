@@ -284,6 +284,31 @@ def test_a_host_that_is_not_of_the_job_is_dropped_and_a_double_answer_counts_onc
     )
 
 
+def test_what_happens_to_many_hosts_at_once_is_told_in_pieces(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "ROWS_OF_EVENT", 2)
+    job_id, since, told = desk.running(), 0, []
+
+    def tell() -> None:
+        nonlocal since
+        newest = desk.job(job_id)["event"]
+        while since < newest:
+            with read(desk.engine) as conn:
+                rows, since = results.events_since(conn, job_id, since, limit=2)
+            told.append([row["host_id"] for row in rows])
+
+    tell()
+    desk.store(job_id, 1, *[HostResult(id_, "ok") for id_ in desk.hosts[:3]])
+    tell()
+    with begin(desk.engine) as conn:
+        assert results.end_rows(conn, job_id, 1, ["dispatched"], "unknown", "why") == 2
+        jobs.finish_job(conn, job_id, 1, "failed")
+    tell()
+    assert max(map(len, told)) == 2
+    assert [id_ for piece in told for id_ in piece] == [*desk.hosts, *desk.hosts]
+
+
 def test_what_changed_since_an_event_is_seen_once_each(desk: Desk) -> None:
     job_id, seen, since = desk.running(), [], 0
     for host in desk.hosts:
