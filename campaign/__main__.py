@@ -244,16 +244,28 @@ def _play(
 
 
 def _controls(options: argparse.Namespace, progress: Progress) -> None:
-    names = [name for name in DEFECTS if options.only in name]
-    names = [name for name in names if not progress.has(f"controls/{name}")]
-    for control in controls.run(names, pace=options.pace, database=options.database[0]):
-        noticed = sorted(control.kinds)
-        why = "" if noticed else "not noticed"
-        piece = {"good": control.noticed, "says": control.says, "noticed as": noticed, "why": why}
-        progress.note(f"controls/{control.name}", piece)
-        print(f"{control.name}: {', '.join(noticed) or 'NOT NOTICED'}", flush=True)
-        if _late(options):
+    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for name in DEFECTS:
+        if options.only in name and not progress.has(f"controls/{name}"):
+            names.put(name)
+    _side_by_side(min(options.places, names.qsize()), partial(_try_defects, options, progress, names))
+
+
+def _try_defects(
+    options: argparse.Namespace, progress: Progress, names: queue.SimpleQueue[str], lock: threading.Lock
+) -> None:
+    while not _late(options):
+        try:
+            name = names.get_nowait()
+        except queue.Empty:
             return
+        control = next(controls.run([name], pace=options.pace, database=options.database[0]))
+        noticed = sorted(control.kinds)
+        why = "" if control.noticed else "not noticed for what it is"
+        piece = {"good": control.noticed, "says": control.says, "noticed as": noticed, "why": why}
+        with lock:
+            progress.note(f"controls/{name}", piece)
+            print(f"{name}: {', '.join(noticed)}{'' if control.noticed else ' NOT NOTICED'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,16 @@ from omserver_master.store import engine as store
 
 @dataclass(frozen=True)
 class Defect:
-    """What is broken, and how; ``cells`` are cells of the sweep that must notice it."""
+    """What is broken, and how; ``cells`` are cells of the sweep that must notice it, as one of ``kinds``."""
 
     says: str
     apply: Callable[[], None]
     cells: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+#: Seconds between an acknowledgement and the commit that it is about.
+LATE = 2.0
 
 
 def _replace(owner: Any, name: str, by: Any) -> Any:
@@ -49,7 +54,7 @@ def _acknowledge_before_commit() -> None:
             with store.begin(engine) as conn:
                 done.append(work(conn))
                 written.set()
-                time.sleep(0.5)
+                time.sleep(LATE)
 
         threading.Thread(target=later, daemon=True).start()
         written.wait(5)
@@ -187,60 +192,87 @@ def _cut_outputs() -> None:
 #: All of them, by name.
 DEFECTS: Mapping[str, Defect] = {
     "ack before commit": Defect(
-        "a job is acknowledged half a second before it is committed",
+        "a job is acknowledged two seconds before it is committed",
         _acknowledge_before_commit,
         ("killed at once/submit.before_answer=none/once",),
+        ("lost job",),
     ),
     "no intent": Defect(
-        "nothing is written down before work is sent", _no_intent, ("steps/answer.heard=kill/once",)
+        "nothing is written down before work is sent",
+        _no_intent,
+        ("steps/answer.heard=kill/once",),
+        ("done twice",),
     ),
     "repeat after takeover": Defect(
         "what a dead worker had sent is sent again, `once` work too",
         _repeat_after_takeover,
         ("steps/answer.heard=kill/once",),
+        ("done twice",),
     ),
     "no fence": Defect(
         "a worker that slept through its claim goes on writing and sending",
         _no_fence,
         ("plain/left.read=stop/once",),
+        ("done twice",),
     ),
     "lost buffer": Defect(
         "of ends that wait for their commit only the first is kept",
         _lose_a_buffer,
         ("plain/claim.after_commit=kill/once",),
+        ("stuck",),
     ),
     "deaf after takeover": Defect(
         "the engine is not asked what became of a dead worker's work",
         _deaf_after_takeover,
         ("steps/answer.heard=kill/once",),
+        ("unresolved",),
     ),
     "invented ok": Defect(
-        "what a dead worker had sent is taken for done", _invented_ok, ("plain/send.before=kill/once",)
+        "what a dead worker had sent is taken for done",
+        _invented_ok,
+        ("plain/send.before=kill/once",),
+        ("ok without proof",),
     ),
     "renew others": Defect(
-        "a worker keeps the claims of dead workers alive", _renew_others, ("steps/answer.heard=kill/once",)
+        "a worker keeps the claims of dead workers alive",
+        _renew_others,
+        ("steps/answer.heard=kill/once",),
+        ("stuck",),
     ),
     "ignored cancel": Defect(
         "a cancel is acknowledged and not written down",
         _ignore_cancel,
         ("cancel/cancel.before_commit=error/once",),
+        ("start after cancel",),
     ),
     "forgotten keys": Defect(
-        "idempotency keys are not kept", _forget_keys, ("plain/submit.after_commit=kill/once",)
+        "idempotency keys are not kept",
+        _forget_keys,
+        ("plain/submit.after_commit=kill/once",),
+        ("doubled job",),
     ),
-    "no audit": Defect("actions leave no audit row", _no_audit, ("plain/claim.after_commit=kill/once",)),
+    "no audit": Defect(
+        "actions leave no audit row", _no_audit, ("plain/claim.after_commit=kill/once",), ("audit",)
+    ),
     "no reaper": Defect(
-        "jobs of dead workers are never taken up", _no_reaper, ("steps/answer.heard=kill/once",)
+        "jobs of dead workers are never taken up", _no_reaper, ("steps/answer.heard=kill/once",), ("stuck",)
     ),
     "crossed answers": Defect(
         "a host's answer is booked for another host",
         _crossed_answers,
         ("plain/claim.after_commit=kill/once",),
+        ("wrong output",),
     ),
     "forgotten steps": Defect(
-        "the answers of earlier steps are not kept", _forget_steps, ("steps/step.after_commit=kill/once",)
+        "the answers of earlier steps are not kept",
+        _forget_steps,
+        ("steps/step.after_commit=kill/once",),
+        ("done twice", "ok without proof", "wrong output"),
     ),
     "cut outputs": Defect(
-        "outputs are cut without a mark", _cut_outputs, ("plain/claim.after_commit=kill/once",)
+        "outputs are cut without a mark",
+        _cut_outputs,
+        ("plain/claim.after_commit=kill/once",),
+        ("wrong output",),
     ),
 }
