@@ -121,7 +121,7 @@ def _work(site: SimSite, roots: Sequence[psutil.Process], seconds: float) -> tup
                 seen[0] += sum(row["state"] == "ok" for row in client.watch(job))
                 number += 3
 
-    callers = [threading.Thread(target=keep_busy, args=(turn,)) for turn in range(3)]
+    callers = [threading.Thread(target=keep_busy, args=(turn,), daemon=True) for turn in range(3)]
     for caller in callers:
         caller.start()
     end = time.monotonic() + seconds

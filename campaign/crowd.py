@@ -25,6 +25,7 @@ from bench.saltrows import MODULE
 from bench.simsite import DATABASES, Load, SimSite, sim_site
 from omserver_master.store.engine import read
 from omserver_master.store.schema import host_results
+from tests.ending import end_on_sigterm
 from tests.system import wait_for_end
 
 #: Seconds after a host's time limit by which its row is final.
@@ -118,6 +119,7 @@ def main() -> int:
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args()
+    end_on_sigterm()
     found = []
     with sim_site(
         Load(options.database),

@@ -25,6 +25,7 @@ from bench.saltrows import MODULE
 from bench.simsite import DATABASES, Load, SimSite, sim_site
 from omserver_master.store.engine import read
 from omserver_master.store.schema import host_results, jobs
+from tests.ending import end_on_sigterm
 from tests.system import wait_for_end
 
 JOBS = 10
@@ -95,6 +96,7 @@ def main() -> int:
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args()
+    end_on_sigterm()
     names = [WELL, *(f"busy-{place:05}" for place in range(options.hosts))]
     with sim_site(Load(options.database), options.hosts, rules=RULES, names=names) as site:
         found = restart(site, follow=True)
