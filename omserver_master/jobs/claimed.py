@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, RowMapping
 
@@ -33,6 +33,8 @@ from .rollout import Progress, Rollout
 from .variantcode import VariantCode
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ClaimedJob:
@@ -68,10 +70,7 @@ class ClaimedJob:
         Raises:
             LeaseLost: another worker has taken it over.
         """
-        with store.read(self._engine) as conn:
-            before = left.read(conn, self._site_key, self._row, self._roads.ids())
-            source = modules.source_of(conn, self._row["module"], self._row["module_sha256"])
-            kinds = _kinds(conn, before) if source and unbundle(source.encode()) else None
+        before, source, kinds = self._insist(self._read)
         reach("left.read")
         self._count_deaths(before)
         if why := self._why_not(before):
@@ -151,19 +150,29 @@ class ClaimedJob:
     ) -> None:
         """Start the code anew with all that is written down, and the *answers*, by host, that are not yet."""
         log.warning("job %d: the process of its module's code died; it is started anew", self.id)
-        found = self._look()
+        found = self._insist(self._left)
         replay = {name: list(steps) for name, steps in found.replay.items()}
         for name, answer in answers.items():
             replay.setdefault(name, []).append(answer.to_wire())
         order = {**self._start_message(found, source), "replay": replay}
         code.start(order, lambda message: run.inbox.put(ChildSaid(message)))
 
-    def _look(self) -> Left:
-        """Where the job stands in the database; waits for a database that can't be read."""
+    def _left(self, conn: Connection) -> Left:
+        """Where the job stands in the database."""
+        return left.read(conn, self._site_key, self._row, self._roads.ids())
+
+    def _read(self, conn: Connection) -> tuple[Left, str | None, dict[str, list[str]] | None]:
+        """The same, the module's source, and by which connections it goes where that matters."""
+        before = self._left(conn)
+        source = modules.source_of(conn, self._row["module"], self._row["module_sha256"])
+        return before, source, _kinds(conn, before) if source and unbundle(source.encode()) else None
+
+    def _insist(self, look: Callable[[Connection], T]) -> T:
+        """Read, and wait for a database that can't be read."""
         while True:
             try:
                 with store.read(self._engine) as conn:
-                    return left.read(conn, self._site_key, self._row, self._roads.ids())
+                    return look(conn)
             except Unavailable as error:
                 log.warning("job %d waits for the database: %s", self.id, error)
                 time.sleep(TRY_AGAIN)

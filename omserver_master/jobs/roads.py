@@ -49,6 +49,7 @@ class SiteRoads:
         self._unusable: dict[int, str] = {}
         self._lock = threading.Lock()
         self._read = float("-inf")
+        self._known = False
 
     def choose(self, host: JobHost, but: Collection[int] = ()) -> Way | str:
         """The first connection of *host* whose control point is up, or one line that says why none is."""
@@ -102,13 +103,14 @@ class SiteRoads:
             try:
                 self._refresh()
             except Unavailable as error:
+                if not self._known:
+                    raise  # nothing is known of any connection: not even that it is gone
                 log.warning("the table of connections was not read: %s", error)
 
     def _refresh(self) -> None:
         """Follow the table: open what is new or changed, close what is gone."""
         with store.read(self._engine) as conn:
             rows = {row["id"]: row for row in connections.list_connections(conn) if row["enabled"]}
-        self._read = time.monotonic()
         for id_, row in rows.items():
             secrets = (row["secrets"] or b"").hex()
             settings = json.dumps([row["name"], row["kind"], row["settings"], secrets], sort_keys=True)
@@ -120,6 +122,7 @@ class SiteRoads:
             self._retire(id_)
         for id_ in set(self._unusable) - set(rows):
             del self._unusable[id_]
+        self._known, self._read = True, time.monotonic()
 
     def _open_road(self, id_: int, row: RowMapping, settings: str) -> None:
         """Open one connection; a row that no engine understands harms no other."""

@@ -1,0 +1,75 @@
+"""What a worker knows of the site's connections while the database cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import StaticPool
+
+from omserver_client.errors import Unavailable
+from omserver_master.jobs import roads
+from omserver_master.jobs.roads import SiteRoads
+from omserver_master.store import connections
+from omserver_master.store.sitekey import SiteKey
+
+SIM = {
+    "id": 1,
+    "name": "invented",
+    "kind": "sim",
+    "settings": {"socket": "/none"},
+    "secrets": None,
+    "enabled": 1,
+}
+
+
+class Table:
+    """The table of connections."""
+
+    down = False
+
+    def list_connections(self, conn: Any) -> list[dict[str, Any]]:
+        if self.down:
+            raise Unavailable("The database cannot be reached.")
+        return [SIM]
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Table:
+    made = Table()
+    monkeypatch.setattr(connections, "list_connections", made.list_connections)
+    monkeypatch.setattr(connections, "full_settings", lambda _, row: row["settings"])
+    monkeypatch.setattr(roads, "FRESH", 0.0)
+    return made
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = create_engine("sqlite://", poolclass=StaticPool)
+    yield made
+    made.dispose()
+
+
+def test_who_knows_no_connection_yet_does_not_take_them_for_gone(table: Table, engine: Engine) -> None:
+    found = SiteRoads(engine, SiteKey.of(bytes(32)))
+    table.down = True
+    with pytest.raises(Unavailable):
+        found.ids()
+    with pytest.raises(Unavailable):
+        found.backend(1)
+    table.down = False
+    assert found.ids() == {"invented": 1}
+    found.close()
+
+
+def test_what_was_known_of_a_connection_stays_good_while_the_database_is_away(
+    table: Table, engine: Engine
+) -> None:
+    found = SiteRoads(engine, SiteKey.of(bytes(32)))
+    assert found.ids() == {"invented": 1}
+    table.down = True
+    assert found.ids() == {"invented": 1}
+    assert found.backend(1) is not None
+    found.close()
