@@ -401,7 +401,12 @@ class JobRun:
         for seat in seats:
             seat.state, seat.sent = "pending", False
             self._deadlines.pop(seat.host.id, None)
-            self._put(seat, event.work)
+            if self._cancel_until is None:
+                self._put(seat, event.work)
+            elif seat.step > 1:
+                self._end(seat, Ending("cancelled", BETWEEN_STEPS))
+            else:
+                self._end(seat, Ending.proved("not_started"))
 
     def _put(self, seat: Seat, work: Work) -> None:
         """Let work begin, or go on, as soon as the roll-out and the ways allow it."""

@@ -358,6 +358,31 @@ def test_nothing_begins_once_a_pause_was_committed_though_no_bell_told_of_it(rec
     assert recorder.states() == ["ok"] * 3
 
 
+def test_what_turns_out_not_to_be_sent_after_a_cancel_ends_at_once(recorder: FakeRecorder) -> None:
+    down = threading.Event()
+
+    class DownMeanwhile(PlayedBackend):
+        def _dispatch(self, flight: Flight) -> None:
+            recorder.cancel_asked = True
+            run.wake()
+            wait_until(lambda: "cancelling" in recorder.trail)
+            down.set()
+            raise ConnectionDown("gone")
+
+        def _cancel(self, handle: str, hosts: Any) -> Mapping[str, Any]:
+            down.wait(10)
+            wait_until(lambda: any(line.startswith("not sent") for line in recorder.trail))
+            return {}
+
+    run, code = a_run(recorder, DownMeanwhile(never))
+    code.start(run)
+    began = time.monotonic()
+    run.run()
+    assert recorder.states() == ["not_started"] * 3
+    assert recorder.end == ("cancelled", "")
+    assert time.monotonic() - began < 10
+
+
 def test_what_waits_to_be_sent_is_held_back_by_a_cancel() -> None:
     told: list[Any] = []
     sent: list[Flight] = []
