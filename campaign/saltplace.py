@@ -15,6 +15,8 @@ from .acks import module_of
 from .place import Place
 
 WITNESS = Path(__file__).with_name("witness.sh")
+#: Seconds until all minions have found a Salt master that was started again, on a busy machine.
+MINIONS_BACK = 240.0
 _ONE_STEP = '''"""Say a token, take a while."""
 
 from omserver_master import Number, ShellModule, Text
@@ -61,7 +63,8 @@ class SaltPlace(Place):
         super().mend()
         with self._lock:
             if "master" not in self.salt.spaces.pids:
-                self.salt.start_master()
+                self.salt.spaces.start_one("master")
+                self.salt.wait_for(self.salt.minions, MINIONS_BACK)
 
     def _start_fleet(self, ends: contextlib.ExitStack) -> None:
         self.salt = SaltFleet()
