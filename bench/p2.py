@@ -21,6 +21,7 @@ CALLERS = 16
 MINIONS = 4
 #: What is left when all of OMServer but the shell on the host takes no time and no processor.
 FLOOR = "the floor: our shell with its proof, started in 16 threads by "
+FLOOR_CPU = "the floor: own CPU per job of what reaches Salt for us, with nothing of OMServer around it"
 #: Jobs of each caller in one turn.
 JOBS = 3
 
@@ -47,6 +48,8 @@ def measure(pairs: int, only: str = "") -> list[Compared]:
             way: [rig.runner(client, way, name) for client, name in zip(clients, minions, strict=True)]
             for way in (SALT, API)
         }
+        if only in FLOOR_CPU:
+            found.append(_engine_alone(rig, minions, pairs))
         for name, shell, bare in (
             ("LocalClient", rig.local_shell, rig.local),
             ("salt-api", rig.api_shell, rig.bare_api),
@@ -72,6 +75,15 @@ def _rates(
     mine, other = zip(*turns, strict=True)
     rates = [turn.rate for turn in mine], [turn.rate for turn in other]
     return [gathered(FLOOR + name, f"{name}, our shell", name, *rates, unit="jobs/s", more=True)]
+
+
+def _engine_alone(rig: Rig, minions: Sequence[str], pairs: int) -> Compared:
+    """CPU per job, both in this process: our engine by itself, and Salt's library."""
+    ours, theirs = list(map(rig.engine(), minions)), list(map(rig.local, minions))
+    turns = [(Turn(ours, time.process_time), Turn(theirs, time.process_time)) for _ in range(pairs + 1)][1:]
+    mine, other = zip(*turns, strict=True)
+    cpu = [turn.cpu for turn in mine], [turn.cpu for turn in other]
+    return gathered(FLOOR_CPU, "our engine", "LocalClient in 16 threads", *cpu, unit="s")
 
 
 def _compared(

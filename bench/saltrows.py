@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +17,8 @@ from typing import Any
 import requests
 
 from omserver_client import Client
+from omserver_master.backends import Target, make_backend
+from omserver_master.contract.work import Run
 from tests.fleet.fleet import SaltFleet, why_not
 from tests.system import System
 
@@ -46,6 +49,7 @@ class Rig:
     minions: tuple[str, ...]
     master_file: Path
     api: dict[str, str]
+    salt: dict[str, Any]
 
     def host(self, way: str, minion: str) -> str:
         """The name of the host that is *minion* over the connection *way*."""
@@ -91,6 +95,22 @@ class Rig:
         """salt-api by itself, starting what a job of ours starts on the host."""
         return self.bare_api(minion, fun="cmd.run_all", kwarg=_our_shell())
 
+    def engine(self) -> Callable[[str], Callable[[], None]]:
+        """What reaches Salt for us, in this process, with nothing of OMServer around it."""
+        backend = make_backend("salt", SALT, self.salt)
+
+        def runner(minion: str) -> Callable[[], None]:
+            host = Target("1", minion, minion)
+
+            def run() -> None:
+                until = time.monotonic() + 60
+                [(_, answer)] = backend.run(Run(["true"]), [host], backend.new_handle(), until)
+                assert answer.rc == 0, answer
+
+            return run
+
+        return runner
+
     def bare_api(self, minion: str, **order: Any) -> Callable[[], None]:
         """salt-api by itself: one connection that stays open, one token, one request per job."""
         session = requests.Session()
@@ -115,7 +135,6 @@ def _our_shell() -> dict[str, Any]:
     from omserver_master.backends.onhost import pack
     from omserver_master.backends.salt.job import new_jid
     from omserver_master.backends.salt.proof import WORK, signed_command
-    from omserver_master.contract.work import Run
 
     stdin = pack(Run(["true"]), 60).decode()
     quiet = {"python_shell": False, "output_loglevel": "quiet", "ignore_retcode": True}
@@ -154,7 +173,7 @@ def salt_rig(minions: int) -> Iterator[Rig]:
         _furnish(system, fleet, names)
         stack.enter_context(closing(system.start()))
         master_file = Path(fleet.connection_settings["config_dir"]) / "master"
-        yield Rig(system, names, master_file, fleet.api_settings)
+        yield Rig(system, names, master_file, fleet.api_settings, fleet.connection_settings)
 
 
 def _furnish(system: System, fleet: SaltFleet, names: tuple[str, ...]) -> None:
