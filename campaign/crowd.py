@@ -130,7 +130,10 @@ def main() -> int:
         for number in range(options.runs):
             found.append(run(site, options.limit))
             said = "good" if found[-1].good else "BAD"
-            print(f"{number + 1}: {said}, the last was final {found[-1].latest:.2f} s after its time limit")
+            print(
+                f"{number + 1}: {said}, the last was final {found[-1].latest:.2f} s after its time limit",
+                flush=True,
+            )
             print(*found[-1].wrong[:10], sep="\n", end="\n" if found[-1].wrong else "", flush=True)
     told = {"database": options.database, "hosts": options.hosts, "limit": options.limit}
     told |= {"runs": [vars(one) for one in found], "machine": machine()}
