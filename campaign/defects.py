@@ -273,7 +273,7 @@ DEFECTS: Mapping[str, Defect] = {
         "the answers of earlier steps are not kept",
         _forget_steps,
         ("steps/step.after_commit=kill/once",),
-        ("done twice", "ok without proof", "wrong output"),
+        ("done twice", "ok without proof", "unresolved", "wrong output"),
     ),
     "cut outputs": Defect(
         "outputs are cut without a mark",
