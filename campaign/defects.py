@@ -37,7 +37,7 @@ class Defect:
 
 
 #: Seconds between an acknowledgement and the commit that it is about.
-LATE = 10.0
+LATE = 60.0
 
 
 def _replace(owner: Any, name: str, by: Any) -> Any:
@@ -198,7 +198,7 @@ def _cut_outputs() -> None:
 #: All of them, by name.
 DEFECTS: Mapping[str, Defect] = {
     "ack before commit": Defect(
-        "a job is acknowledged ten seconds before it is committed",
+        "a job is acknowledged a minute before it is committed",
         _acknowledge_before_commit,
         ("killed at once/submit.before_answer=none/once",),
         ("lost job",),
