@@ -66,11 +66,7 @@ def _acknowledge_before_commit() -> None:
         threading.Thread(target=later, daemon=True).start()
         return done[0]
 
-    class Store:
-        read = staticmethod(store.read)
-
-    Store.transact = staticmethod(transact)  # type: ignore[attr-defined]
-    _replace(submission, "store", Store)
+    _replace(submission, "transact_together", transact)
 
     def shown(context: Any, job_id: int) -> Any:
         try:
