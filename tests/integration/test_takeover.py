@@ -18,7 +18,7 @@ from omserver_client import Client
 from tests.integration.conftest import MODULES
 from tests.system import CHECKOUT, System, wait_for_end
 
-RULES = {"slow-*": {"seconds": 4}, "brief-*": {"seconds": 1}, "quick-*": {}}
+RULES = {"long-*": {"seconds": 600}, "slow-*": {"seconds": 4}, "brief-*": {"seconds": 1}, "quick-*": {}}
 
 
 class Place:
@@ -35,7 +35,7 @@ class Place:
             time.sleep(0.05)
         self.system = System(folder / "home", modules_dir=MODULES, workers=1)
         way = self.system.add_connection("invented", "sim", {"socket": str(socket)})
-        self.system.add_hosts(["slow-1", "slow-2", "brief-1", "quick-1"], way)
+        self.system.add_hosts(["long-1", "long-2", "slow-1", "slow-2", "brief-1", "quick-1"], way)
         self.system.start()
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ def test_a_cancel_while_no_worker_lives_stops_what_the_dead_one_had_sent(
     place: Place, client: Client
 ) -> None:
     worker = place.worker()
-    job = client.submit("2021", {}, ["slow-1", "slow-2"], timeout=60, confirm=2)["job"]["id"]
+    job = client.submit("2021", {}, ["long-1", "long-2"], timeout=60, confirm=2)["job"]["id"]
     wait_taken(place, 2)
     worker.suspend()
     client.cancel(job)
