@@ -7,7 +7,7 @@
     python -m campaign takeovers        how long a dead worker's jobs have none, at full pace
     python -m campaign cancels          how long a cancelled process lives, on real hosts of every engine
 
-But for the last, and where a Salt master is killed, the hosts are invented (``sim``), in a process that nobody
-kills; what they were really told stands in their ledger. docs/reliability.md says what is promised and what was
-measured.
+But for the last, and where a Salt master is killed, the hosts are invented (``sim``), in a process that
+nobody kills; what they were really told stands in their ledger. docs/reliability.md says what is promised and
+what was measured.
 """
