@@ -47,6 +47,7 @@ def mariadb_url(durable: bool = False) -> Iterator[str]:
         _run(made, folder, user)
         started = [server, "--no-defaults", f"--datadir={data}", f"--socket={folder}/s", f"--port={port}"]
         started += ["--bind-address=127.0.0.1", "--skip-name-resolve", f"--init-file={first}"]
+        started += [f"--tmpdir={folder}"]
         started += [f"--pid-file={folder}/pid", f"--innodb-buffer-pool-size={1024 if durable else 32}M"]
         started += [f"--innodb-flush-log-at-trx-commit={int(durable)}", "--skip-log-bin"]
         with _process(started, folder, user, port, signal.SIGTERM):
