@@ -79,6 +79,8 @@ class Settings:
     #: The most jobs that run at once, of one person and in all; 0: as many as the workers can.
     max_jobs_per_person: int
     max_jobs: int
+    #: The program that is started when a job is paused; None: nobody is told.
+    on_pause: Path | None
     #: A key of `PLATFORMS`: hosts that are added without a connection get the site's one of that kind.
     auto_platform: str
     #: Programs of 2014 are served, from these IP addresses only, under this secret.
@@ -140,6 +142,17 @@ def open_home(settings: Settings) -> Path:
     except OSError as error:
         raise SettingsError(f"The data folder {settings.home} cannot be made: {error.strerror}.") from error
     return settings.home
+
+
+def check_on_pause(settings: Settings) -> None:
+    """See to it that whoever carries out jobs here can start the program of ``ON_PAUSE``, if there is one.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    program = settings.on_pause
+    if program is not None and not (program.is_file() and os.access(program, os.X_OK)):
+        raise SettingsError(f"ON_PAUSE names {program}, which is no file that can be executed here.")
 
 
 def setting_names() -> tuple[str, ...]:
@@ -271,6 +284,15 @@ def _path(value: object) -> Path:
     return Path(value).expanduser().absolute()
 
 
+def _program(value: object) -> Path | None:
+    """A program that is started as it is: never found by PATH, nor beside whoever starts us."""
+    if value == "":
+        return None
+    if not isinstance(value, str | Path) or not Path(value).is_absolute() or "\0" in str(value):
+        raise ValueError
+    return Path(value)
+
+
 def _host(value: object) -> str:
     if not isinstance(value, str) or not value or any(letter.isspace() or letter == "/" for letter in value):
         raise ValueError
@@ -377,6 +399,7 @@ _RULES: dict[str, _Rule] = {
     "CONFIRM_ABOVE": _Rule("a whole number from 1 to 1000000", 50, _whole(1, 1_000_000)),
     "MAX_JOBS_PER_PERSON": _Rule("a whole number from 0 to 100000", 0, _whole(0, 100_000)),
     "MAX_JOBS": _Rule("a whole number from 0 to 100000", 0, _whole(0, 100_000)),
+    "ON_PAUSE": _Rule("the absolute path of a program", None, _program),
     "ALLOW_RC4_CLIENTS": _Rule("True or False (1 or 0)", False, _switch),
     "RC4_CLIENT_ADDRESSES": _Rule("IP addresses, divided by commas", (), _addresses),
     "KEEP_OUTPUT_DAYS": _Rule(_DAYS[0], 90, _DAYS[1]),

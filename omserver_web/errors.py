@@ -14,7 +14,7 @@ from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from .guard import local_path
+from .guard import is_part, local_path
 from .master import LoginRequired, NotReached, OMServerError, Refused, SessionExpired
 from .retold import own_words
 from .visit import forget
@@ -40,11 +40,6 @@ def problem(status: int, title: str, text: str, **more: object) -> Response:
     part = is_part(request.headers)
     template = "errors/_part.html" if part else "errors/problem.html"
     return make_response(render_template(template, title=title, text=text, status=status, **more), status)
-
-
-def is_part(headers) -> bool:
-    """Whether the browser asks for a part of a page that is shown already."""
-    return "HX-Request" in headers or headers.get("X-Requested-With") == "fetch"
 
 
 def ask_to_sign_in(error: Refused) -> Response:

@@ -75,7 +75,13 @@ def require_person() -> None:
     g.session_token = session_token(request)
     if g.session_token is None:
         raise LoginRequired
-    g.person = ask("auth.whoami")
+    # The top of every page says how many jobs are paused; a part of a page has no top.
+    g.person = ask("auth.whoami", paused=None if is_part(request.headers) else True)
+
+
+def is_part(headers) -> bool:
+    """Whether the browser asks for a part of a page that is shown already."""
+    return "HX-Request" in headers or headers.get("X-Requested-With") == "fetch"
 
 
 def add_headers(response: Response) -> Response:

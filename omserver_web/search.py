@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from .errors import is_part
+from .guard import is_part
 from .master import NotFound, ask
 from .modules import matches
 from .numbers import number

@@ -166,6 +166,8 @@ class FakeMaster:
         self.made: dict[str | None, int] = {}
         self.roles = {"admin": "admin", "olga": "operator"}
         self.confirm: int | None = None
+        #: How many jobs are paused.
+        self.paused = 0
         self.before: Callable[[str], None] = lambda op: None
 
     def asked(self, op: str) -> list[dict[str, Any]]:
@@ -194,7 +196,7 @@ class FakeMaster:
             raise SessionExpired
         method = getattr(self, "_" + op.replace(".", "_"))
         if op in ("auth.logout", "auth.whoami"):
-            return method(session)
+            return method(session, **args)
         return method(key, **args) if op in ("job.submit", "job.rerun") else method(**args)
 
     def _login(self, user: str, password: str) -> dict[str, Any]:
@@ -214,9 +216,10 @@ class FakeMaster:
         del self.sessions[session]
         return {}
 
-    def _auth_whoami(self, session: str) -> dict[str, Any]:
+    def _auth_whoami(self, session: str, paused: bool = False) -> dict[str, Any]:
         user = self.sessions[session]
-        return {"user": user, "role": self.roles[user], "key": "web", "expires_at": 0}
+        counted = {"paused": self.paused} if paused else {}
+        return {"user": user, "role": self.roles[user], "key": "web", "expires_at": 0, **counted}
 
     def _auth_password(self, old: str, new: str) -> dict[str, Any]:
         if old != "right":

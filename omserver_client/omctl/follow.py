@@ -17,6 +17,8 @@ from .visible import visible_line
 
 #: How long a master that went away is waited for before we give up following (the job goes on), in seconds.
 PATIENCE = 60.0
+#: How the reason begins of a job that somebody has to let go on.
+QUESTION = "Waits for a go-ahead "
 _ENDED_HOST = frozenset(
     {"ok", "failed", "unreachable", "timed_out", "cancelled", "skipped", "not_started", "unknown"}
 )
@@ -60,6 +62,22 @@ def _patient_events(client: Follower, job: int, since: int) -> Json:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1.0)
+
+
+class Questions:
+    """Says how a job's question is answered, once for each; *say* takes the line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._asked = ""
+
+    def job(self, job: Json) -> None:
+        """The job has news."""
+        asks = job["state"] == "paused" and job["reason"].startswith(QUESTION)
+        if asks and job["reason"] != self._asked:
+            self._asked = job["reason"]
+            what = visible_line(self._asked).removesuffix(".")
+            self._say(f"Job {job['id']} {what[0].lower()}{what[1:]}: omctl job resume {job['id']}")
 
 
 class Progress:

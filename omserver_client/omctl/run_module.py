@@ -12,7 +12,7 @@ from ..client import Client
 from ..errors import ConfirmationNeeded, NotReached
 from . import ends
 from .connection import master
-from .follow import Progress, follow, job_line
+from .follow import Progress, Questions, follow, job_line
 from .outputs import all_results, outputs_as_json, print_outputs
 from .params import read_params
 from .rollout import rollout_options, take_rollout
@@ -113,14 +113,20 @@ def watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: bool
 
 
 def _watch(client: Client, job_id: int, *, output: bool, raw: bool, as_json: bool) -> int:
+    questions = Questions(print_error)
     if as_json:
-        job = follow(client, job_id, _ignore, _ignore)
+        job = follow(client, job_id, _ignore, questions.job)
         print_json(job_document(client, job, output=output))
         return ends.exit_code(job)
     out = console()
     progress = Progress(out)
+
+    def note(job: Mapping[str, Any]) -> None:
+        progress.job(job)
+        questions.job(job)
+
     with progress.shown():
-        job = follow(client, job_id, progress.result, progress.job)
+        job = follow(client, job_id, progress.result, note)
     if output:
         print_outputs(client, job_id, all_results(client, job_id), raw=raw)
     out.print(job_line(job))

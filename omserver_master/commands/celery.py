@@ -14,7 +14,7 @@ import click
 from omserver_client.errors import OMServerError
 
 from ..errors import SettingsError
-from ..settings import CELERY, load_settings
+from ..settings import CELERY, check_on_pause, load_settings
 from .master import log_to_stderr
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def command() -> None:
         settings = load_settings()
         if settings.executor != CELERY:
             raise SettingsError('`omserver celery` needs EXECUTOR = "celery", as the masters have it.')
+        check_on_pause(settings)
         read_site_key(settings.site_key)
         engine = make_engine(settings.database_url)
         require_current(engine)

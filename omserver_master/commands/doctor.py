@@ -16,7 +16,7 @@ from omserver_client.keyfile import BadKeyFile, read_key
 
 from ..access.keys import KeyRing
 from ..celeryapp import make_app, reachable
-from ..settings import CELERY, FOLDERS, Settings, load_settings
+from ..settings import CELERY, FOLDERS, Settings, check_on_pause, load_settings
 from ..store import audit, keys, workers
 from ..store.engine import make_engine, read
 from ..store.schema_version import require_current
@@ -58,6 +58,8 @@ def _examine() -> Iterator[Finding]:
     yield Finding(True, f"settings: {settings.config or 'no config.py'}, data folder {settings.home}")
     yield from (_folder(folder) for folder in (settings.home, *(settings.home / name for name in FOLDERS)))
     yield _modules(settings)
+    if settings.on_pause is not None:
+        yield _try("paused jobs", lambda: _on_pause(settings), "Put it there, or correct ON_PAUSE.")
     yield _try("site key", lambda: _site_key(settings), "`omserver db upgrade` makes one for a new site.")
     database = _try("database", lambda: _database(settings), "Start it if need be; then: omserver db upgrade")
     yield database
@@ -93,6 +95,11 @@ def _modules(settings: Settings) -> Finding:
     number = len(list(settings.modules_dir.glob("Mid_*.py")))
     text = f"modules: {number} files in {settings.modules_dir}"
     return Finding(number > 0, text, "Set MODULES_DIR to the folder that holds Mid_1001.py and the others.")
+
+
+def _on_pause(settings: Settings) -> str:
+    check_on_pause(settings)
+    return f"{settings.on_pause} is started"
 
 
 def _site_key(settings: Settings) -> str:

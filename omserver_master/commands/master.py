@@ -12,7 +12,7 @@ import click
 
 from omserver_client.errors import OMServerError
 
-from ..settings import load_settings
+from ..settings import PROCESSES, check_on_pause, load_settings
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -27,6 +27,8 @@ def command() -> None:
     wait_for_signal = _listen_for(signal.SIGTERM, signal.SIGINT)
     try:
         settings = load_settings()
+        if settings.executor == PROCESSES:
+            check_on_pause(settings)
         with Master(settings) as running:
             click.echo(f"omserver_master listens at {settings.rpyc_host}:{running.server.port}", err=True)
             wait_for_signal()

@@ -9,7 +9,7 @@ import click
 
 from omserver_client.errors import OMServerError
 
-from ..settings import PREFIX, load_settings
+from ..settings import PREFIX, check_on_pause, load_settings
 from .master import log_to_stderr
 
 
@@ -29,6 +29,8 @@ def command(name: str | None, bell: int | None, parent: int | None) -> None:
     name = name or f"{os.uname().nodename}-{os.getpid()}"
     try:
         settings = load_settings()
+        if parent is None:  # a master has looked when it started; one that lost the program needs workers too
+            check_on_pause(settings)
         # Where engines keep what outlives a worker, also when the folder is the default one.
         os.environ[f"{PREFIX}HOME"] = str(settings.home)
         engine = make_engine(settings.database_url, pool_size=MOST_JOBS + 4)

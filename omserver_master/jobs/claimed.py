@@ -27,6 +27,7 @@ from .code import ModuleCode
 from .deaths import MOST_DEATHS, counted
 from .execution import ChildSaid, JobRun
 from .left import Left
+from .notice import Notices
 from .recorder import TRY_AGAIN, DatabaseRecorder
 from .roads import SiteRoads
 from .rollout import Progress, Rollout
@@ -49,6 +50,7 @@ class ClaimedJob:
         roads: SiteRoads,
         modules_dir: Path,
         announce: Callable[[int], None],
+        on_pause: Path | None = None,
     ) -> None:
         self._modules_dir = modules_dir
         self.id: int = row["id"]
@@ -59,6 +61,7 @@ class ClaimedJob:
         self._pool = pool
         self._roads = roads
         self._recorder = DatabaseRecorder(engine, site_key, self.id, self.attempt, roads.names, announce)
+        self._notices = Notices(on_pause, row)
         self._progress = Progress(**(row["progress"] or {}))
         self._run: JobRun | None = None
         self._lock = threading.Lock()
@@ -135,6 +138,7 @@ class ClaimedJob:
             direct=self._row["direct"],
             rollout=self._rollout(before),
             again=lambda answers: self._start_again(code, source, run, answers),
+            notices=self._notices,
         )
         with self._lock:
             self._run = run

@@ -21,6 +21,7 @@ from omserver_master.failpoints import reach
 from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, digest, send
 from .fallback import Fallback
+from .notice import Notices
 from .outbox import Outbox
 from .ports import Code, Recorder, Roads
 from .revival import Begin, Revival
@@ -68,6 +69,7 @@ class JobRun:
         start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
         rollout: how it goes over its hosts, started; None: over all at once.
         again: begins the code anew after its process has died.
+        notices: tells somebody when it is paused.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class JobRun:
         direct: bool = False,
         rollout: Rollout | None = None,
         again: Begin | None = None,
+        notices: Notices | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.inbox: Inbox = queue.Queue()
@@ -97,6 +100,7 @@ class JobRun:
         self._flying: dict[str, Group] = {}
         self._rollout = rollout or Rollout(None, ())
         self._must_stand = rollout is not None
+        self._notices = notices
         self._outbox = Outbox(roads, self._explain)
         self._checker = Checker.of(self._rollout.options, self.inbox.put)
         self._verifying: dict[int, Ending] = {}
@@ -474,6 +478,9 @@ class JobRun:
             self._end_not_begun(rollout.progress.stopped)
         line = self._line(self._outbox.reason)
         self._recorder.stand(rollout.state, line, rollout.written(), ask=ask)
+        if self._notices is not None:
+            hosts = {"open": self._open, "ended": len(self.board.seats) - self._open}
+            self._notices.stands(rollout.state, rollout.by, line, hosts)
 
     def _go_on(self) -> None:
         """Take the next batch, ask, wait or stop, if it is time to."""

@@ -146,8 +146,8 @@ class Worker:
         return rows
 
     def _start(self, row: RowMapping) -> None:
-        folder = self._settings.modules_dir
-        job = ClaimedJob(row, self._engine, self._site_key, self._pool, self._roads, folder, self.announce)
+        site = self._engine, self._site_key, self._pool, self._roads, self._settings.modules_dir
+        job = ClaimedJob(row, *site, self.announce, self._settings.on_pause)
         with self._lock:
             self._jobs.add(job)
         threading.Thread(target=self._run_job, args=(job,), name=f"job {job.id}", daemon=True).start()

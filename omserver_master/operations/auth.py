@@ -10,8 +10,8 @@ from omserver_client.errors import LoginFailed, LoginRequired
 from omserver_master import audit
 from omserver_master.access import passwords, rights, sessions
 from omserver_master.store import engine as store
+from omserver_master.store import jobs, users
 from omserver_master.store import sessions as session_store
-from omserver_master.store import users
 
 from .context import Context
 from .table import Args, Nothing, operation
@@ -25,6 +25,11 @@ class Login(Args):
 class NewPassword(Args):
     old: str = Field(max_length=1024, repr=False)
     new: str = Field(max_length=1024, repr=False)
+
+
+class WhoAmI(Args):
+    #: Whether to answer, too, how many jobs are paused.
+    paused: bool = False
 
 
 @operation("auth.login", role=None)
@@ -58,15 +63,19 @@ def logout(context: Context, args: Nothing) -> dict[str, Any]:
 
 
 @operation("auth.whoami", role="viewer")
-def whoami(context: Context, args: Nothing) -> dict[str, Any]:
+def whoami(context: Context, args: WhoAmI) -> dict[str, Any]:
     """Who acts in this request, and with which role."""
     person = context.who
-    return {
+    answer = {
         "user": person.name,
         "role": person.role,
         "key": context.caller.key.name,
         "expires_at": person.expires_at,
     }
+    if args.paused:
+        with store.read(context.site.engine) as conn:
+            answer["paused"] = jobs.count_in_state(conn, "paused", rights.visible_hosts(person))
+    return answer
 
 
 @operation("auth.password", role="viewer")

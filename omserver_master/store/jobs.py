@@ -241,6 +241,12 @@ def state_counts(conn: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
+def count_in_state(conn: Connection, state: str, scope: Scope = None) -> int:
+    """How many of the jobs that somebody may see are in *state*; meant for states of jobs that go on."""
+    query = select(func.count()).select_from(jobs).where(jobs.c.state == state, *_in_scope(scope))
+    return int(conn.execute(query).scalar_one())
+
+
 def parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """*items* in pieces that are small enough for one statement on every database."""
     return (items[start : start + _ROWS_AT_ONCE] for start in range(0, len(items), _ROWS_AT_ONCE))

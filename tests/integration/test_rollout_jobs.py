@@ -38,7 +38,11 @@ class Place:
         command = [sys.executable, "-m", "omserver_master.backends.sim.fleet", *files]
         self.fleet = subprocess.Popen(command, cwd=CHECKOUT)
         until(socket.exists)
-        self.system = System(folder / "home", modules_dir=MODULES, workers=1)
+        self._told = folder / "told"
+        program = folder / "tell"
+        program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$(cat)\" >>{self._told}\n")
+        program.chmod(0o700)
+        self.system = System(folder / "home", modules_dir=MODULES, workers=1, on_pause=str(program))
         self.system.add_user("olga", "operator")
         way = self.system.add_connection("invented", "sim", {"socket": str(socket)})
         self.system.add_hosts(QUICK, way)
@@ -64,6 +68,12 @@ class Place:
         """The hosts in the order in which they took work, since the test began."""
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
         return [line.split()[-1] for line in lines[self._read :]]
+
+    def told(self, job: int) -> list[tuple[str | None, str, dict[str, int]]]:
+        """What the program of ON_PAUSE was told of *job*: who, why, how many hosts."""
+        lines = self._told.read_text().splitlines() if self._told.exists() else []
+        found = [told for line in lines if (told := json.loads(line))["job"] == job]
+        return [(told["paused_by"], told["reason"], told["hosts"]) for told in found]
 
     def forget(self) -> None:
         self._read += len(self.taken())
@@ -180,6 +190,16 @@ def test_a_job_is_paused_and_resumed_by_hand(place: Place, client: Client) -> No
     assert actions == ["job.resume", "job.pause"]
 
 
+def test_somebody_is_told_of_a_question_and_of_a_pause_by_hand(place: Place, client: Client) -> None:
+    job = begin_job(client, QUICK[:4], canary=["quick-3"], ask=True)
+    asks = None, "Waits for a go-ahead after the canary.", {"open": 3, "ended": 1}
+    until(lambda: place.told(job) == [asks])
+    client.pause_job(job)
+    until(lambda: place.told(job)[1:] == [("admin", "Paused by admin.", {"open": 3, "ended": 1})])
+    client.cancel(job)
+    wait_for_end(client, job)
+
+
 def test_a_paused_job_can_be_cancelled(place: Place, client: Client) -> None:
     job = begin_job(client, QUICK[:3], canary=["quick-1"], ask=True)
     wait_for_state(client, job, "paused")
@@ -197,6 +217,11 @@ def test_paused_jobs_take_nobodys_place(place: Place, client: Client) -> None:
     for job in waiting:
         wait_for_state(client, job, "paused")
     assert wait_for_end(client, begin_job(client, ["quick-3"]))["state"] == "succeeded"
+    place.system.add_user("wim", "viewer", host_id=client.hosts(search="bad-1")["hosts"][0]["id"])
+    with place.system.client(user="wim") as wim:  # sees none of those hosts
+        assert wim.call("auth.whoami", {"paused": True})["paused"] == 0
+    assert client.call("auth.whoami", {"paused": True})["paused"] == MOST_JOBS
+    assert "paused" not in client.whoami()
     for job in waiting:
         client.cancel(job)
     assert {wait_for_end(client, job)["state"] for job in waiting} == {"cancelled"}
@@ -298,6 +323,7 @@ def test_a_worker_that_dies_while_the_job_is_paused_changes_nothing(place: Place
     client.resume_job(job)
     assert wait_for_end(client, job)["counts"] == {"ok": 4}
     assert sorted(place.taken()) == QUICK[:4]
+    assert len(place.told(job)) == 1  # who took it up did not tell again
 
 
 @pytest.mark.parametrize(

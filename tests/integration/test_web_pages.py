@@ -124,6 +124,38 @@ def test_the_choice_of_light_is_in_the_page_itself(browser: Browser) -> None:
     assert 'data-light="dark"' in browser.get("/jobs").text
 
 
+@pytest.mark.parametrize(
+    ("language", "number", "words"),
+    [("en", 1, "1 job paused"), ("en", 12, "12 jobs paused"), ("zh", 12, "12 个任务已暂停")],
+)
+def test_every_page_says_how_many_jobs_are_paused_and_leads_to_them(
+    browser: Browser, master: FakeMaster, language: str, number: int, words: str
+) -> None:
+    browser.send("/preferences", lang=language)
+    master.paused = number
+    for path in ("/run", "/jobs/7", "/no-such-page"):
+        (badge,) = re.findall(r'<a class="tag amber paused".*?</a>', browser.get(path).text)
+        assert 'href="/jobs?state=paused"' in badge
+        assert badge.count(words) == 3
+        assert f'<span class="number">{number}</span>' in badge
+
+
+def test_where_nothing_is_paused_no_page_says_so(browser: Browser) -> None:
+    assert 'id="paused"' not in browser.get("/jobs").text
+
+
+def test_paused_jobs_cost_no_request_of_their_own_and_parts_of_pages_nothing(
+    browser: Browser, master: FakeMaster
+) -> None:
+    master.calls.clear()
+    browser.get("/settings")
+    browser.get("/jobs/7/changes", headers={"X-Requested-With": "fetch"})
+    browser.get("/search?q=web", headers={"HX-Request": "true"})
+    assert master.asked("auth.whoami") == [{"paused": True}, {}, {}]
+    assert master.calls[0][0] == "auth.whoami"
+    assert master.calls[1][0] == "auth.whoami"
+
+
 def test_hosts_are_filtered_without_script(browser: Browser, master: FakeMaster) -> None:
     text = browser.get("/run?categ=2&app=2&q=db&host=web-01").text
     assert master.asked("hosts.list")[-1] == {"categ_id": 2, "app_id": 2, "search": "db", "limit": 500}

@@ -119,6 +119,33 @@ def test_a_question_pauses_the_job_until_somebody_answers(recorder: FakeRecorder
     assert recorder.trail[-1] == "dispatched (1, 3)"
 
 
+class Told:
+    """Keeps what it is told, which must have been written down just before."""
+
+    def __init__(self, recorder: FakeRecorder) -> None:
+        self.recorder = recorder
+        self.heard: list[Any] = []
+
+    def stands(self, state: str, paused_by: str, reason: str, hosts: Any) -> None:
+        assert self.recorder.trail[-1] == f"{state}: {reason}"
+        self.heard.append((state, paused_by, hosts))
+
+
+def test_how_the_job_stands_is_told_once_it_is_written_down(recorder: FakeRecorder) -> None:
+    run, code = in_batches(recorder, everybody(OK), first=[2], canary=["h2"], ask=True)
+    run._notices = told = Told(recorder)  # type: ignore[assignment]
+    code.start(run)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    until(lambda: len(told.heard) == 2)
+    recorder.paused_by = None
+    run.wake()
+    thread.join(10)
+    assert recorder.states() == ["ok"] * 3
+    assert [heard[:2] for heard in told.heard[:3]] == [("running", ""), ("paused", ""), ("running", "")]
+    assert [heard[2] for heard in told.heard[:2]] == [{"open": 3, "ended": 0}, {"open": 2, "ended": 1}]
+
+
 def test_a_job_without_batches_that_is_paused_before_it_begins_sends_nothing(recorder: FakeRecorder) -> None:
     recorder.paused_by = "alice"
     run, code = in_batches(recorder, everybody(OK), paused_by="alice")

@@ -387,6 +387,9 @@ def test_jobs_are_listed_newest_first_and_filtered(desk: Desk) -> None:
         assert jobs.job_row(conn, second, web_only) is None
         assert results.results(conn, second, scope=web_only) == []
         assert jobs.state_counts(conn) == {"queued": 2}
+        assert jobs.count_in_state(conn, "queued") == 2
+        assert jobs.count_in_state(conn, "queued", web_only) == 1
+        assert jobs.count_in_state(conn, "paused") == 0
 
 
 def test_ten_thousand_hosts_are_submitted_and_stored_in_seconds(desk: Desk, site_key: SiteKey) -> None:

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from omserver_client.messages import Request
 from tests.integration.fake_master import FakeMaster, job, result
 from tests.integration.omctl.terminal import RUN, Omctl, read_until
 
@@ -171,6 +172,26 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_follow_it(logged_in: Fake
     assert watching.returncode == 130
     assert said == "omctl: the job goes on. Follow it: omctl job tail 7\n"
     assert "job.cancel" not in [request.op for request in logged_in.requests]
+
+
+@pytest.mark.parametrize("words", [RUN, ("job", "tail", "7"), (*RUN, "--json")])
+def test_a_question_is_said_once_with_how_to_answer_it(
+    logged_in: FakeMaster, omctl: Omctl, words: tuple[str, ...]
+) -> None:
+    question = "Waits for a go-ahead after the canary."
+    stands = [("running", ""), ("paused", question), ("paused", question), ("paused", "Paused by li.")]
+    over = logged_in.job | {"event": 9}
+    news = iter([over | {"state": state, "reason": reason, "why": None} for state, reason in stands])
+
+    def turn(request: Request) -> None:
+        if request.op == "job.events":
+            logged_in.job = next(news, over)
+
+    logged_in.on_request = turn
+    ended = omctl(*words)
+    assert ended.code == 0
+    assert ended.err == "Job 7 waits for a go-ahead after the canary: omctl job resume 7\n"
+    assert "--json" not in words or ended.document["job"]
 
 
 def test_a_job_that_waits_says_for_what_whenever_that_changes(logged_in: FakeMaster, omctl: Omctl) -> None:
