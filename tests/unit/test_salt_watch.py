@@ -153,6 +153,7 @@ def test_who_has_just_answered_something_else_is_not_asked_at_once(scene: Scene)
     scene.watch.shell.believe(other, "web-01", scene.signed("web-01", other, DONE)["return"])
     look(scene, saltwatch.KIND_QUESTIONS)
     assert scene.bus.questions == []
+    assert scene.watch.verdict(scene.flight.hosts["1"]).state == "unknown"
     look(scene, 1)
     assert len(scene.bus.questions) == 1
 

@@ -85,6 +85,7 @@ class Watch:
         self._done: set[str] = set()
         self._asked = 0
         self._asked_at: dict[str, float] = {}
+        self._spared: set[str] = set()
         self._questions: list[str] = []
         self._alive: set[str] = set()
         self._not_running: dict[str, int] = {}
@@ -147,7 +148,7 @@ class Watch:
             return no_output("unknown", "The Salt master went down while the job ran.")
         if self.doubt:
             return no_output("unknown", self.doubt)
-        if minion in self._alive or not self._asked:
+        if minion in self._alive or minion in self._spared or not self._asked:
             return no_output("unknown", "Nothing came back by the deadline, nor a sign that the job runs.")
         return no_output("unreachable", "The minion did not answer, nor did it say that it runs the job.")
 
@@ -206,11 +207,13 @@ class Watch:
         now = time.monotonic()
         busy = {one for one, since in list(self._asked_at.items()) if now - since < ASK_AGAIN_AFTER}
         if self._asked <= KIND_QUESTIONS:
-            busy |= {one for one in self.hosts if now - self.shell.heard(one) < JUST_HEARD}
+            self._spared = {one for one in self.hosts if now - self.shell.heard(one) < JUST_HEARD}
+            busy |= self._spared
         minions = sorted(set(self._silent()) - busy)
         if not minions or (self._asked == 1 and len(minions) > MANY):
             return
         self._asked_at.update(dict.fromkeys(minions, now))
+        self._spared -= set(minions)
         jid = new_jid()
         keywords = self.shell.keywords(jid, LOOK, self.flight.handle + "\n", LOOK_SECONDS)
 
