@@ -99,11 +99,11 @@ def test_when_the_runner_is_killed_ansible_goes_on_and_its_results_arrive(
 
 
 def test_when_ansible_itself_is_killed_its_hosts_are_unknown_at_once(
-    backend: AnsibleBackend, run_dir: Path, two: list[Target]
+    backend: AnsibleBackend, run_dir: Path, sshhosts: SshHosts, two: list[Target]
 ) -> None:
     running = Under(backend, Run(NAP), two, seconds=60)
     folder = folder_of(run_dir, running.handle)
-    wait_until(lambda: begun(folder) and children(begun(folder)))
+    wait_until(lambda: all(runs_on(sshhosts, host.name, NAP) for host in two))
     began = time.monotonic()
     for ansible in children(begun(folder)):
         os.kill(ansible, signal.SIGKILL)
