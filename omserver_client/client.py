@@ -320,13 +320,13 @@ class Client(ConnectionCalls, HostCalls):
     def run(
         self, module: str | int, hosts: Hosts, params: Params = None, *, wait: bool = True, **options: Any
     ) -> Json:
-        """Submit a job and, with *wait*, stay until it is over: ``{job, results}``."""
+        """Submit a job and, with *wait*, stay until it is over: ``{job, results}``, by the hosts' ids."""
         job: Json = self.submit(module, params, hosts, **options)["job"]
         latest: dict[int, Json] = {}
         for news in self._news(job["id"], until="end") if wait else ():
             job = news["job"]
             latest |= {result["host_id"]: result for result in news["results"]}
-        return {"job": job, "results": list(latest.values())}
+        return {"job": job, "results": [latest[host_id] for host_id in sorted(latest)]}
 
     def runcommands(
         self, task: Task | str, *, key: str | None = None, timeout: float = TASK_TIMEOUT

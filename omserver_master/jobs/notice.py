@@ -75,7 +75,8 @@ def _tell(program: Path, told: bytes, name: str) -> None:
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LIMIT)
         log.warning("ON_PAUSE: %s took longer than %g s for the %s and was killed", program, LIMIT, name)
         return
     if process.returncode:
