@@ -79,9 +79,11 @@ def _rates(
 
 def _engine_alone(rig: Rig, minions: Sequence[str], pairs: int) -> Compared:
     """CPU per job, both in this process: our engine by itself, and Salt's library."""
-    ours, theirs = list(map(rig.engine(), minions)), list(map(rig.local, minions))
-    turns = [(Turn(ours, time.process_time), Turn(theirs, time.process_time)) for _ in range(pairs + 1)][1:]
-    mine, other = zip(*turns, strict=True)
+    theirs = list(map(rig.local, minions))
+    other = [Turn(theirs, time.process_time) for _ in range(pairs + 1)][1:]
+    with rig.engine() as runner:
+        ours = list(map(runner, minions))
+        mine = [Turn(ours, time.process_time) for _ in range(pairs + 1)][1:]
     cpu = [turn.cpu for turn in mine], [turn.cpu for turn in other]
     return gathered(FLOOR_CPU, "our engine", "LocalClient in 16 threads", *cpu, unit="s")
 

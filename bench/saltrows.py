@@ -95,8 +95,12 @@ class Rig:
         """salt-api by itself, starting what a job of ours starts on the host."""
         return self.bare_api(minion, fun="cmd.run_all", kwarg=_our_shell())
 
-    def engine(self) -> Callable[[str], Callable[[], None]]:
-        """What reaches Salt for us, in this process, with nothing of OMServer around it."""
+    @contextmanager
+    def engine(self) -> Iterator[Callable[[str], Callable[[], None]]]:
+        """What reaches Salt for us, in this process, with nothing of OMServer around it.
+
+        Only for the block: it hears all events, which is work of this process.
+        """
         backend = make_backend("salt", SALT, self.salt)
 
         def runner(minion: str) -> Callable[[], None]:
@@ -109,7 +113,8 @@ class Rig:
 
             return run
 
-        return runner
+        with closing(backend):
+            yield runner
 
     def bare_api(self, minion: str, **order: Any) -> Callable[[], None]:
         """salt-api by itself: one connection that stays open, one token, one request per job."""

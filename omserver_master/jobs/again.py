@@ -170,7 +170,7 @@ def _submit(conn: Connection, first: RowMapping, members: Sequence[Mapping[str, 
         "rollout": narrowed(first["rollout"], {member["host_id"]: member["host"] for member in members}),
         "start_before": start_before,
     }
-    job_id = jobs.insert_job(conn, row, members)
+    job_id = jobs.add_job(conn, row, members)["id"]
     names = ", ".join(member["host"] for member in members[:50])
     audit.by_itself(
         conn, first["user"], first["key_name"], "job.submit", f"job {job_id}", _told(first, number, names)

@@ -28,7 +28,7 @@ from .deaths import MOST_DEATHS, counted
 from .execution import ChildSaid, JobRun
 from .left import Left
 from .notice import Notices
-from .recorder import TRY_AGAIN, DatabaseRecorder
+from .recorder import LEASE, TRY_AGAIN, DatabaseRecorder
 from .roads import SiteRoads
 from .rollout import Progress, Rollout
 from .variantcode import VariantCode
@@ -172,12 +172,19 @@ class ClaimedJob:
         return before, source, _kinds(conn, before) if source and unbundle(source.encode()) else None
 
     def _insist(self, look: Callable[[Connection], T]) -> T:
-        """Read, and wait for a database that can't be read."""
+        """Read, and wait for a database that can't be read.
+
+        Raises:
+            Unavailable: that lasted for as long as a claim does; by then the job is for anybody.
+        """
+        until = time.monotonic() + LEASE
         while True:
             try:
                 with store.read(self._engine) as conn:
                     return look(conn)
             except Unavailable as error:
+                if time.monotonic() >= until:
+                    raise
                 log.warning("job %d waits for the database: %s", self.id, error)
                 time.sleep(TRY_AGAIN)
 

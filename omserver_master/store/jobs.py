@@ -38,11 +38,6 @@ _CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked, jobs.c.pause_asked, jobs
 )
 
 
-def insert_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> int:
-    """As `add_job`; answer the job's id only."""
-    return int(add_job(conn, job, hosts)["id"])
-
-
 def add_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add a queued job with its locks and a pending result for each of *hosts*; both are columns by name.
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from sqlalchemy import create_engine
 
+from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
+from omserver_master.jobs import claiming
 from omserver_master.jobs.claimed import ClaimedJob
-from omserver_master.jobs.worker import Worker
+from omserver_master.jobs.worker import AT_ONCE, Worker
 from omserver_master.settings import load_settings, open_home
+from omserver_master.store.limits import Limits
 from omserver_master.store.sitekey import make_site_key
 
 
@@ -23,14 +28,61 @@ class LostJob:
         raise LeaseLost
 
 
-def test_a_job_that_is_claimed_anew_is_kept_when_its_lost_claim_is_noticed(tmp_path: Path) -> None:
-    settings = load_settings({"OMSERVER_HOME": str(tmp_path / "home")})
-    open_home(settings)
-    make_site_key(settings.site_key)
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Makes a worker with settings."""
     engine = create_engine("sqlite://")
-    worker = Worker("w", settings, engine, cast(Any, None), None)
+
+    def make(**more: str) -> Worker:
+        settings = load_settings({"OMSERVER_HOME": str(tmp_path / "home"), **more})
+        open_home(settings)
+        make_site_key(settings.site_key)
+        return Worker("w", settings, engine, cast(Any, None), None)
+
+    yield make
+    engine.dispose()
+
+
+def claimed(worker: Worker, monkeypatch: pytest.MonkeyPatch, queue: list[dict[str, str]]) -> int:
+    """How many jobs of *queue* the worker takes in one transaction."""
+    monkeypatch.setattr(claiming, "claim", lambda *_: queue.pop(0) if queue else None)
+    return len(worker._claim(cast(Any, None), AT_ONCE))
+
+
+def test_several_jobs_are_claimed_at_once_and_only_one_where_something_is_held_for_it(
+    make: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, locking = {"lock_mode": ""}, {"lock_mode": "queue"}
+    worker = make()
+    assert claimed(worker, monkeypatch, [free] * 9) == AT_ONCE
+    assert claimed(worker, monkeypatch, [free] * 2) == 2
+    assert claimed(worker, monkeypatch, [locking] * 9) == 1
+    worker._most = Limits(per_person=3)
+    assert claimed(worker, monkeypatch, [free] * 9) == 1
+
+
+def test_a_claimed_job_waits_for_the_database_no_longer_than_its_claim_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("omserver_master.jobs.claimed.LEASE", 0.05)
+    monkeypatch.setattr("omserver_master.jobs.claimed.TRY_AGAIN", 0.01)
+    job, looks = cast(Any, ClaimedJob.__new__(ClaimedJob)), []
+    job.id, job._engine = 17, create_engine("sqlite://")
+
+    def look(conn: object) -> None:
+        looks.append(conn)
+        raise Unavailable
+
+    with pytest.raises(Unavailable):
+        job._insist(look)
+    assert len(looks) > 1
+
+
+def test_a_job_that_is_claimed_anew_is_kept_when_its_lost_claim_is_noticed(
+    make: Callable[..., Worker],
+) -> None:
+    worker = make()
     lost, anew = (cast(ClaimedJob, LostJob()) for _ in range(2))
     worker._jobs |= {lost, anew}
     worker._run_job(lost)
     assert worker._running() == [anew]
-    engine.dispose()

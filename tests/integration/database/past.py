@@ -39,7 +39,8 @@ class Past:
         }  # fmt: skip
         chosen = self.hosts[: len(texts)]
         with begin(self.engine) as conn:
-            id_ = jobs.insert_job(conn, job, [{"host_id": host, "host": "h", "ip": ""} for host in chosen])
+            members = [{"host_id": host, "host": "h", "ip": ""} for host in chosen]
+            id_ = jobs.add_job(conn, job, members)["id"]
             leases.claim_this(conn, id_, "w1", 30)
             first = outputs.seal(self.site, before)
             done = [StepDone(host, 1, "w", "c", "h", 0, first, None, 0, 0, 0.1) for host in chosen]

@@ -21,7 +21,7 @@ def test_what_is_about_to_be_sent_is_not_written_down_after_a_cancel(engine: Eng
             "timeout": 60, "start_before": 2e9,
         }  # fmt: skip
         rows = [{"host_id": id_, "host": f"host-{id_}", "ip": "192.0.2.1"} for id_ in hosts]
-        job_id = jobs.insert_job(conn, job, rows)
+        job_id = jobs.add_job(conn, job, rows)["id"]
     with begin(engine) as conn:
         leases.claim_this(conn, job_id, "w1", 30)
         results.mark_dispatched(conn, job_id, hosts[:1], "jid-1", "salt", 1)

@@ -50,7 +50,7 @@ class Queue:
         }  # fmt: skip
         chosen = hosts or self.hosts[:1]
         rows = [{"host_id": id_, "host": f"host-{id_}", "ip": "192.0.2.1"} for id_ in chosen]
-        return jobs.insert_job(conn, job, rows)
+        return int(jobs.add_job(conn, job, rows)["id"])
 
     def claim(self, worker: str = "w1", most: Limits = NO_LIMITS) -> int | None:
         row = transact(self.engine, lambda conn: claiming.claim(conn, worker, 30, most))

@@ -40,7 +40,7 @@ class Site:
         ends = dict(zip(self.hosts, states, strict=False))
         rows = [{"host_id": id_, "host": f"host-{id_}", "ip": ""} for id_ in ends]
         with begin(self.engine) as conn:
-            number = jobs.insert_job(conn, {**job, **changes}, rows)
+            number = jobs.add_job(conn, {**job, **changes}, rows)["id"]
             now = clock.now(conn)
             moment = None if until is None else now + until
             self.end(conn, number, ends, now - ago)
