@@ -17,8 +17,6 @@ from .visible import visible_line
 
 #: How long a master that went away is waited for before we give up following (the job goes on), in seconds.
 PATIENCE = 60.0
-#: How the reason begins of a job that somebody has to let go on.
-QUESTION = "Waits for a go-ahead "
 _ENDED_HOST = frozenset(
     {"ok", "failed", "unreachable", "timed_out", "cancelled", "skipped", "not_started", "unknown"}
 )
@@ -73,7 +71,8 @@ class Questions:
 
     def job(self, job: Json) -> None:
         """The job has news."""
-        asks = job["state"] == "paused" and job["reason"].startswith(QUESTION)
+        # Who pauses a job is named; its own question has nobody's name.
+        asks = job["state"] == "paused" and job.get("pause_asked") and not job.get("paused_by")
         if asks and job["reason"] != self._asked:
             self._asked = job["reason"]
             what = visible_line(self._asked).removesuffix(".")

@@ -179,9 +179,10 @@ def test_a_question_is_said_once_with_how_to_answer_it(
     logged_in: FakeMaster, omctl: Omctl, words: tuple[str, ...]
 ) -> None:
     question = "Waits for a go-ahead after the canary."
-    stands = [("running", ""), ("paused", question), ("paused", question), ("paused", "Paused by li.")]
-    over = logged_in.job | {"event": 9}
-    news = iter([over | {"state": state, "reason": reason, "why": None} for state, reason in stands])
+    asks = {"state": "paused", "reason": question, "pause_asked": True, "paused_by": ""}
+    held = asks | {"reason": "Paused by li.", "paused_by": "li"}
+    over = logged_in.job | {"event": 9, "why": None}
+    news = iter([over | stand for stand in ({"state": "running"}, asks, asks, held)])
 
     def turn(request: Request) -> None:
         if request.op == "job.events":
