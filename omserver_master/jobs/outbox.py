@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from omserver_master.backends.base import Backend
 from omserver_master.contract.work import Work
@@ -14,6 +15,8 @@ from .ports import Roads
 
 #: Seconds between two looks at ways that are down.
 LOOK_AGAIN = 2.0
+#: So many different reasons are told; what waits for others is counted.
+MOST_REASONS = 3
 
 
 class Outbox:
@@ -83,32 +86,41 @@ class Outbox:
         if not self._waiting or time.monotonic() < self._look_again:
             return []
         self._look_again = time.monotonic() + LOOK_AGAIN
-        ready, reasons = self._choose()
-        self._say(min(reasons, default=""))
+        ready, waits = self._choose()
+        self._say(waits)
         return [
             Group(work, connection_id, backend, seats, backend.new_handle())
             for connection_id, (backend, items) in ready.items()
             for work, seats in same_work(items)
         ]
 
-    def _choose(self) -> tuple[dict[int, tuple[Backend, list[tuple[Seat, Work]]]], set[str]]:
+    def _choose(self) -> tuple[dict[int, tuple[Backend, list[tuple[Seat, Work]]]], Counter[str]]:
+        """What can go, by the connection; and for each reason how many hosts wait because of it."""
         ready: dict[int, tuple[Backend, list[tuple[Seat, Work]]]] = {}
-        reasons = set()
+        waits: Counter[str] = Counter()
         for host_id, (seat, work) in list(self._waiting.items()):
             way = self._roads.choose(seat.host, seat.left)
             if isinstance(way, str):
-                reasons.add(way)
+                waits[way] += 1
                 continue
             seat.passed_over = "; ".join([*seat.left.values(), *way.passed_over])
             ready.setdefault(way.connection_id, (way.backend, []))[1].append((seat, work))
             del self._waiting[host_id]
-        return ready, reasons
+        return ready, waits
 
-    def _say(self, reason: str) -> None:
-        text = f"{reason} {_hosts_wait(len(self._waiting))}" if self._waiting else ""
+    def _say(self, waits: Mapping[str, int]) -> None:
+        text = _in_one_line(waits)
         if text != self.reason:
             self.reason = text
             self._explain(text)
+
+
+def _in_one_line(waits: Mapping[str, int]) -> str:
+    """Each reason with the number of its hosts, the most hosts first."""
+    ordered = sorted(waits.items(), key=lambda wait: (-wait[1], wait[0]))
+    told = [f"{reason} {_hosts_wait(number)}" for reason, number in ordered[:MOST_REASONS]]
+    others = sum(number for _, number in ordered[MOST_REASONS:])
+    return " ".join([*told, *([f"For other ways {_hosts_wait(others)}"] if others else [])])
 
 
 def _hosts_wait(number: int) -> str:

@@ -36,6 +36,8 @@ class _Road:
         self.backend = backend
         self.looked = float("-inf")
         self.state = Reachability(False, "not looked at yet")
+        self.down_since: float | None = None
+        """In unix seconds; None while it is up, or was not looked at."""
         self.lock = threading.Lock()
 
 
@@ -54,6 +56,7 @@ class SiteRoads:
     def choose(self, host: JobHost, but: Collection[int] = ()) -> Way | str:
         """The first connection of *host* whose control point is up, or one line that says why none is."""
         reasons: list[str] = []
+        waits: list[str] = []
         for route in host.routes:
             if route.connection_id in but:
                 continue
@@ -61,7 +64,8 @@ class SiteRoads:
             if isinstance(road, _Road) and self._look(route.connection_id, road).up:
                 return Way(route.connection_id, road.backend, tuple(reasons))
             reasons += filter(None, [_why_not(road)])
-        return "; ".join(reasons) or f"{host.name} has no connection that is turned on."
+            waits += filter(None, [_why_wait(road)])
+        return "; ".join(waits) or f"{host.name} has no connection that is turned on."
 
     def backend(self, connection_id: int) -> Backend | None:
         """The engine of a connection, up or not; None if it is turned off or gone."""
@@ -134,7 +138,9 @@ class SiteRoads:
             self._unusable[id_] = f"{row['name']}: {error}"
             return
         self._unusable.pop(id_, None)
-        self._open[id_] = _Road(row["name"], settings, backend)
+        self._open[id_] = road = _Road(row["name"], settings, backend)
+        if row["state"] == "down":  # another worker has noticed that before
+            road.down_since = row["since"]
 
     def _retire(self, id_: int) -> None:
         old = self._open.pop(id_, None)
@@ -148,6 +154,7 @@ class SiteRoads:
                 before = road.state
                 road.state = Reachability(True) if road.backend.just_answered() else road.backend.probe()
                 road.looked = time.monotonic()
+                road.down_since = None if road.state.up else road.down_since or time.time()
                 if road.state != before:
                     self._note(id_, road)
             return road.state
@@ -166,3 +173,12 @@ class SiteRoads:
 def _why_not(road: _Road | str | None) -> str:
     """Why *road* was not taken; ``""`` for one that is turned off, of which nobody wants to hear."""
     return f"{road.name}: {road.state.reason}" if isinstance(road, _Road) else road or ""
+
+
+def _why_wait(road: _Road | str | None) -> str:
+    """As `_why_not`, and since when."""
+    why = _why_not(road)
+    if not isinstance(road, _Road) or road.down_since is None:
+        return why
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(road.down_since))
+    return f"{why.removesuffix('.')} (since {since})."

@@ -11,6 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 from omserver_client.errors import Unavailable
 from omserver_master.jobs import roads
+from omserver_master.jobs.board import JobHost, Route
 from omserver_master.jobs.roads import SiteRoads
 from omserver_master.store import connections
 from omserver_master.store.sitekey import SiteKey
@@ -22,6 +23,8 @@ SIM = {
     "settings": {"socket": "/none"},
     "secrets": None,
     "enabled": 1,
+    "state": "unknown",
+    "since": None,
 }
 
 
@@ -29,11 +32,12 @@ class Table:
     """The table of connections."""
 
     down = False
+    row = SIM
 
     def list_connections(self, conn: Any) -> list[dict[str, Any]]:
         if self.down:
             raise Unavailable("The database cannot be reached.")
-        return [SIM]
+        return [self.row]
 
 
 @pytest.fixture
@@ -41,6 +45,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Table:
     made = Table()
     monkeypatch.setattr(connections, "list_connections", made.list_connections)
     monkeypatch.setattr(connections, "full_settings", lambda _, row: row["settings"])
+    monkeypatch.setattr(connections, "note_state", lambda *_: None)
     monkeypatch.setattr(roads, "FRESH", 0.0)
     return made
 
@@ -72,4 +77,14 @@ def test_what_was_known_of_a_connection_stays_good_while_the_database_is_away(
     table.down = True
     assert found.ids() == {"invented": 1}
     assert found.backend(1) is not None
+    found.close()
+
+
+def test_a_way_that_is_down_says_since_when_as_the_table_knows_it(table: Table, engine: Engine) -> None:
+    table.row = {**SIM, "state": "down", "since": 1_764_000_000.0}
+    found = SiteRoads(engine, SiteKey.of(bytes(32)))
+    said = found.choose(JobHost(1, "web-01", "", "", "", (Route(1, "web-01"),)))
+    assert isinstance(said, str)
+    assert said.startswith("invented: The process of the invented hosts does not answer")
+    assert said.endswith(" (since 2025-11-24 16:00 UTC).")
     found.close()
