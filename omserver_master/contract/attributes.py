@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..backends import KINDS
 from .locknames import are_lock_names
 from .mistakes import ModuleMistake
 from .params import Param
 from .rollout import RolloutMistake, check_together, read_rollout
 
-ENGINES = ("salt", "salt-api", "ansible", "func", "ssh", "local", "sim")
 #: Names that mean nothing yet and will mean something: ignoring one could run a command as the wrong user.
 NOT_YET = ("run_as", "table", "verify", "per_host")
 #: Names that instances use, so that no parameter may have them.
@@ -40,7 +40,7 @@ def _is_return_codes(value: object) -> bool:
 
 
 def _is_engines(value: object) -> bool:
-    return isinstance(value, tuple) and all(name in ENGINES for name in value)
+    return isinstance(value, tuple) and all(name in KINDS for name in value)
 
 
 def _is_env(value: object) -> bool:
@@ -84,7 +84,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "caption_zh": (_is_text, "text"),
     "stdin": (lambda value: isinstance(value, str | bytes | Param), "text, bytes or a parameter"),
     "env": (_is_env, "a dict of names and texts or parameters"),
-    "engines": (_is_engines, f"a tuple of: {', '.join(ENGINES)}"),
+    "engines": (_is_engines, f"a tuple of: {', '.join(KINDS)}"),
     "rollout": (_is_rollout, 'a dict of roll-out options, like {"batch": "10%", "stop_after": "3"}'),
     "lock": (are_lock_names, '"host", or a name of letters, digits and . _ -, or a tuple of those'),
     "check": (

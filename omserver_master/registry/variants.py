@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ..backends import KINDS
+
 #: The folders of 2014, and the kinds of connection whose hosts each is for.
 FOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "saltstack": ("salt", "salt-api"),
@@ -19,7 +21,7 @@ FOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "func": ("func",),
 }
 #: Kinds that 2014 did not know: their hosts take the first folder that holds the module.
-ANY: Final = ("local", "sim")
+ANY: Final = tuple(kind for kind in KINDS if not any(kind in known for known in FOLDERS.values()))
 _MARK: Final = b'{"omserver_variants": 1, '
 
 
