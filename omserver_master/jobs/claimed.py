@@ -22,7 +22,7 @@ from omserver_master.store import connections, modules, pauses
 from omserver_master.store import engine as store
 from omserver_master.store.sitekey import SiteKey
 
-from . import left, settling
+from . import left, recorder, settling
 from .code import ModuleCode
 from .deaths import MOST_DEATHS, counted
 from .execution import ChildSaid, JobRun
@@ -56,6 +56,8 @@ class ClaimedJob:
         self.id: int = row["id"]
         self.attempt: int = row["attempt"]
         self._row = row
+        # By how much the database's clock is ahead of this process's, whose own may be wrong or be set.
+        self._ahead: float = row["lease_until"] - recorder.LEASE - time.monotonic()
         self._engine = engine
         self._site_key = site_key
         self._pool = pool
@@ -139,6 +141,7 @@ class ClaimedJob:
             rollout=self._rollout(before),
             again=lambda answers: self._start_again(code, source, run, answers),
             notices=self._notices,
+            clock=self._now,
         )
         with self._lock:
             self._run = run
@@ -196,8 +199,12 @@ class ClaimedJob:
         hosts = ((seat.host.id, seat.state) for seat in before.seats)
         patience = row["start_before"] - row["created"]
         rollout = Rollout(row["rollout"], hosts, asdict(self._progress), patience=patience)
-        rollout.start(row["paused_by"] if row["pause_asked"] else None, time.time())
+        rollout.start(row["paused_by"] if row["pause_asked"] else None, self._now())
         return rollout
+
+    def _now(self) -> float:
+        """The time by the database's clock, in unix seconds."""
+        return time.monotonic() + self._ahead
 
     def _start_message(self, before: Left, source: str) -> Mapping[str, Any]:
         return {

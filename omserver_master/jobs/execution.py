@@ -66,10 +66,11 @@ class JobRun:
         timeout: seconds that a host may take for all of its work.
         repeat: what doing it again means: "read_only", "idempotent" or "once".
         direct: whether the module's code reaches the hosts by itself.
-        start_by: ``time.time()`` moment after which nothing is sent for the first time any more.
+        start_by: the moment by *clock* after which nothing is sent for the first time any more.
         rollout: how it goes over its hosts, started; None: over all at once.
         again: begins the code anew after its process has died.
         notices: tells somebody when it is paused.
+        clock: the time in unix seconds, the same on all machines.
     """
 
     def __init__(

@@ -267,7 +267,6 @@ def _insert(
     module = found.module
     modules.keep_version(conn, module.id, module.sha256, module.source.decode())
     timeout = wish.timeout or math.ceil(module.timeout)
-    start_before = time.time() + (wish.start_before or START_BEFORE)
     row = {
         "module": module.id,
         "module_sha256": module.sha256,
@@ -286,7 +285,7 @@ def _insert(
         "dry_run": wish.dry_run,
         "engines": list(module.engines),
         "timeout": timeout,
-        "start_before": start_before,
+        "start_within": float(wish.start_before or START_BEFORE),
         "rerun_of": wish.rerun.job if wish.rerun else None,
         "until": wish.until,
         "rollout": found.rollout,

@@ -41,7 +41,8 @@ _CLAIM_OF = select(jobs.c.attempt, jobs.c.cancel_asked, jobs.c.pause_asked, jobs
 def add_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add a queued job with its locks and a pending result for each of *hosts*; both are columns by name.
 
-    ``created``, ``state`` and ``host_count`` are filled in; *hosts* need ``host_id``, ``host`` and ``ip``.
+    ``created``, ``state`` and ``host_count`` are filled in; *hosts* need ``host_id``, ``host`` and ``ip``. A
+    job has ``start_before``, or ``start_within``: so many seconds from now, by the database's clock.
     Answers the job as `job_row` would, but for the name of its client key.
 
     Raises:
@@ -52,6 +53,7 @@ def add_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[st
     filled = {"state": "queued", "host_count": len(hosts), **job}
     filled["lock_mode"] = job.get("lock_mode", "queue") if wanted else ""
     row: dict[str, Any] = _AS_NEW | filled | _insert(conn, filled)
+    row.pop("start_within", None)
     for part in parts(hosts):
         conn.execute(_ADD_HOSTS, [{"job_id": row["id"], **host} for host in part])
     locks.want(conn, row["id"], wanted)
@@ -59,13 +61,17 @@ def add_job(conn: Connection, job: Mapping[str, Any], hosts: Sequence[Mapping[st
 
 
 def _insert(conn: Connection, filled: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the row; its id, and when it was created by the database's clock."""
+    """Add the row; its id, and when it was created and must begin by the database's clock."""
     if conn.dialect.insert_returning and "created" not in filled:
-        return dict(conn.execute(_ADD_RETURNING, filled).mappings().one())
-    created = filled.get("created") or clock.now(conn)
-    key = conn.execute(insert(jobs), {**filled, "created": created}).inserted_primary_key
+        add = _ADD_TO_START if "start_within" in filled else _ADD_RETURNING
+        return dict(conn.execute(add, filled).mappings().one())
+    given = dict(filled)
+    moments = {"created": given.get("created") or clock.now(conn)}
+    if "start_within" in given:
+        moments["start_before"] = moments["created"] + given.pop("start_within")
+    key = conn.execute(insert(jobs), given | moments).inserted_primary_key
     assert key is not None
-    return {"id": key[0], "created": created}
+    return {"id": key[0], **moments}
 
 
 def find_by_idempotency(conn: Connection, key_kid: str, user_id: int, key: str) -> RowMapping | None:
@@ -282,7 +288,11 @@ _JOB = _jobs().where(jobs.c.id == bindparam("job"))
 _RERUNS = _jobs().where(jobs.c.rerun_of == bindparam("job")).order_by(jobs.c.id)
 
 #: Made once: every new job is written so. MySQL can't answer what it was given.
-_ADD_RETURNING = insert(jobs).values(created=clock.utc_now()).returning(jobs.c.id, jobs.c.created)
+_ADD = insert(jobs).values(created=clock.utc_now())
+_ADD_RETURNING = _ADD.returning(jobs.c.id, jobs.c.created)
+_ADD_TO_START = _ADD.values(start_before=clock.utc_in("start_within")).returning(
+    jobs.c.id, jobs.c.created, jobs.c.start_before
+)
 _ADD_HOSTS = insert(host_results)
 #: What is in the columns that nothing is said of.
 _AS_NEW: Final = {column.name: getattr(column.default, "arg", None) for column in jobs.c}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +15,7 @@ from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.jobs import claiming
 from omserver_master.jobs.claimed import ClaimedJob
+from omserver_master.jobs.recorder import LEASE
 from omserver_master.jobs.worker import AT_ONCE, Worker
 from omserver_master.settings import load_settings, open_home
 from omserver_master.store.limits import Limits
@@ -86,3 +89,12 @@ def test_a_job_that_is_claimed_anew_is_kept_when_its_lost_claim_is_noticed(
     worker._jobs |= {lost, anew}
     worker._run_job(lost)
     assert worker._running() == [anew]
+
+
+def test_a_worker_whose_clock_is_wrong_goes_by_the_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"id": 1, "attempt": 1, "progress": None, "state": "running", "paused_by": "", "module": "1003"}
+    row |= {"title": "", "user": "alice", "lease_until": 2_000_000_000.0 + LEASE}
+    monkeypatch.setattr(time, "time", lambda: 5.0)
+    nothing, roads = cast(Any, None), cast(Any, SimpleNamespace(names=dict))
+    job = ClaimedJob(cast(Any, row), nothing, nothing, nothing, roads, Path(), lambda _: None)
+    assert job._now() == pytest.approx(2_000_000_000.0, abs=5.0)

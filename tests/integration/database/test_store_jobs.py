@@ -43,6 +43,8 @@ class Desk:
             "message_id": f"m{next(_MESSAGES)}", "request_hash": "b" * 64, "repeat": "once", "timeout": 60,
             "start_before": 2e9,
         }  # fmt: skip
+        if "start_within" in changes:
+            del job["start_before"]
         rows = [{"host_id": id_, "host": f"host-{id_}", "ip": "192.0.2.1"} for id_ in chosen]
         with begin(self.engine) as conn:
             return jobs.add_job(conn, {**job, **changes}, rows)
@@ -84,11 +86,17 @@ def test_a_submitted_job_has_a_pending_row_for_every_host(desk: Desk) -> None:
 
 def test_a_new_job_is_answered_as_it_is_written(desk: Desk) -> None:
     rollout = {"batch": "2", "canary": ["a"]}
-    for changes in ({}, {"locks": ["deploy"], "lock_mode": "skip", "rollout": rollout, "dry_run": True}):
+    with_all = {"locks": ["deploy"], "lock_mode": "skip", "rollout": rollout, "dry_run": True}
+    for changes in ({}, with_all, {"start_within": 90.0}):
         told = desk.add(**changes)  # type: ignore[arg-type]
         written = dict(desk.job(told["id"]))
         assert written.pop("key_name") is None
         assert told == written
+
+
+def test_until_when_a_job_must_begin_is_by_the_databases_clock(desk: Desk) -> None:
+    job = desk.job(desk.submit(start_within=90.0))
+    assert job["start_before"] - job["created"] == pytest.approx(90.0, abs=0.1)
 
 
 def test_the_same_message_or_idempotency_key_makes_no_second_job(desk: Desk) -> None:
