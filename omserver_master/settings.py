@@ -19,6 +19,7 @@ from omserver_client.keyfile import PUBLISHED_SECRETS
 
 from .backends import KINDS
 from .errors import SettingsError
+from .machines import RULE, host_name, read_name
 
 PREFIX = "OMSERVER_"
 #: Read from config.py of an original OMServer, refused if published; the bridge alone uses it.
@@ -56,6 +57,8 @@ class Settings:
     #: Worker processes of this machine, and whether they are the master's own: `PROCESSES` or `CELERY`.
     workers: int
     executor: str
+    #: What this machine is called, where connections say which machines serve them.
+    machine: str
     #: Where masters and Celery workers meet; it may hold a password.
     broker_url: str = field(repr=False)
     #: The authorities that vouch for a broker over TLS; None: those of this machine.
@@ -387,6 +390,7 @@ _RULES: dict[str, _Rule] = {
     "KEY_FILE": _Rule("a file's path", None, _path),
     "WORKERS": _Rule("a whole number from 1 to 64", 2, _whole(1, 64)),
     "EXECUTOR": _Rule(f"{PROCESSES} or {CELERY}", PROCESSES, _executor),
+    "MACHINE": _Rule(RULE, host_name(), read_name),
     "BROKER_URL": _Rule("a URL that begins with " + ", ".join(_BROKERS), "", _broker_url),
     "BROKER_CA_FILE": _Rule("a file's path", None, _path),
     "RUNCOMMANDS_WAIT": _Rule("a whole number of seconds from 1 to 86400", 600, _whole(1, 86400)),

@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from omserver_master import audit
 from omserver_master.access import rights
-from omserver_master.store import clock, hosts, jobs, keys, results, users
+from omserver_master.store import clock, hosts, jobs, keys, machines, results, users
 from omserver_master.store import engine as store
 
+from . import reaching
 from .rerun import narrowed
 from .states import OPEN_HOST
 
@@ -163,12 +164,15 @@ def _members(conn: Connection, first: RowMapping, off: Sequence[int]) -> list[di
 
 def _submit(conn: Connection, first: RowMapping, members: Sequence[Mapping[str, Any]], number: int) -> None:
     start_before = min(clock.now(conn) + START_BEFORE, first["until"])
+    reached_by = reaching.all_reach(conn, [each["host_id"] for each in members], first["engines"] or ())
     row = {name: first[name] for name in _SAME} | {
         # Each try has one number, whoever submits it: there is never a second one of it.
         "message_id": _message_id(first["id"], number),
         "rerun_of": first["id"],
         "rollout": narrowed(first["rollout"], {member["host_id"]: member["host"] for member in members}),
         "start_before": start_before,
+        # Where no machine reaches them all any more, the try waits as the first job would, and says why.
+        "machines": first["machines"] if reached_by == frozenset() else machines.packed(reached_by),
     }
     job_id = jobs.add_job(conn, row, members)["id"]
     names = ", ".join(member["host"] for member in members[:50])

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, false, or_, select
 
-from omserver_master.store import leases, limits, locks, results
+from omserver_master.store import leases, limits, locks, machines, results
 from omserver_master.store.limits import Limits
 from omserver_master.store.results import HostResult
 from omserver_master.store.schema import jobs
@@ -25,7 +25,8 @@ _LOCKS_FREE = or_(jobs.c.lock_mode != "queue", ~locks.must_wait())
 
 
 # Made once: every worker asks this at each ring, most often for nothing.
-_SOME = select(jobs.c.id).where(jobs.c.state.in_(OPEN_JOB), leases.FREE).limit(bindparam("most"))
+_FREE = jobs.c.state.in_(OPEN_JOB), leases.FREE, machines.MAY_TAKE
+_SOME = select(jobs.c.id).where(*_FREE).limit(bindparam("most"))
 
 
 @cache
@@ -38,27 +39,29 @@ def _next(*, full: bool, busy: bool, passed: bool) -> Select[Any]:
     if busy:
         fits &= jobs.c.user_id.not_in(bindparam("busy", expanding=True))
     # What is to be cancelled waits for nothing.
-    conditions = [or_(_TAKEN_UP, jobs.c.cancel_asked, fits)]
+    conditions = [or_(_TAKEN_UP, jobs.c.cancel_asked, fits), machines.MAY_TAKE]
     if passed:
         conditions.append(jobs.c.id.not_in(bindparam("passed", expanding=True)))
     return leases.oldest_free(OPEN_JOB, *conditions)
 
 
-def may_find(conn: Connection, most: int) -> int:
+def may_find(conn: Connection, most: int, machine: str = "") -> int:
     """How many jobs `claim` may find, up to *most*. This takes no lock, where SQLite has one for all."""
-    return len(conn.execute(_SOME, {"most": most}).all())
+    return len(conn.execute(_SOME, {"most": most, **machines.on(machine)}).all())
 
 
-def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> RowMapping | None:
+def claim(
+    conn: Connection, worker: str, lease_seconds: float, most: Limits, machine: str = ""
+) -> RowMapping | None:
     """Give *worker* the next job with all the locks that it wants, or None; end what does not wait for them.
 
-    The row is as it stands after the claim.
+    It is one that the worker's *machine* may take. The row is as it stands after the claim.
     """
     if most.in_all:
         limits.hold_all(conn)
     passed: list[int] = []
     while True:
-        row = _look(conn, most, passed)
+        row = _look(conn, most, machine, passed)
         if row is None:
             return None
         if row["state"] == "queued" and not row["cancel_asked"] and _must_wait(conn, row, most):
@@ -69,11 +72,11 @@ def claim(conn: Connection, worker: str, lease_seconds: float, most: Limits) -> 
             return claimed
 
 
-def _look(conn: Connection, most: Limits, passed: list[int]) -> RowMapping | None:
+def _look(conn: Connection, most: Limits, machine: str, passed: list[int]) -> RowMapping | None:
     """The next job that nobody has and that may begin now, as far as a look tells; none of *passed*."""
     full = most.in_all > 0 and limits.running(conn) >= most.in_all
     busy = limits.people_with(conn, most.per_person) if most.per_person and not full else set()
-    given: dict[str, object] = {"busy": sorted(busy)} if busy else {}
+    given = machines.on(machine) | ({"busy": sorted(busy)} if busy else {})
     given |= {"passed": passed} if passed else {}
     wanted = _next(full=full, busy=bool(busy), passed=bool(passed))
     return conn.execute(wanted, given).mappings().first()

@@ -14,6 +14,7 @@ from omserver_client.errors import Unavailable
 from omserver_master.backends import make_backend
 from omserver_master.backends.base import Backend, Reachability
 from omserver_master.errors import SiteKeyError
+from omserver_master.machines import serves
 from omserver_master.store import connections
 from omserver_master.store import engine as store
 from omserver_master.store.sitekey import SiteKey
@@ -42,11 +43,12 @@ class _Road:
 
 
 class SiteRoads:
-    """All connections; safe for use by all job threads of a worker."""
+    """All connections that *machine* serves; safe for use by all job threads of a worker there."""
 
-    def __init__(self, engine: Engine, site_key: SiteKey) -> None:
+    def __init__(self, engine: Engine, site_key: SiteKey, machine: str = "") -> None:
         self._engine = engine
         self._site_key = site_key
+        self._machine = machine
         self._open: dict[int, _Road] = {}
         self._unusable: dict[int, str] = {}
         self._lock = threading.Lock()
@@ -116,6 +118,10 @@ class SiteRoads:
         with store.read(self._engine) as conn:
             rows = {row["id"]: row for row in connections.list_connections(conn) if row["enabled"]}
         for id_, row in rows.items():
+            if not serves(self._machine, row["machines"]):
+                self._retire(id_)
+                self._unusable[id_] = _elsewhere(row, self._machine)
+                continue
             secrets = (row["secrets"] or b"").hex()
             settings = json.dumps([row["name"], row["kind"], row["settings"], secrets], sort_keys=True)
             old = self._open.get(id_)
@@ -182,3 +188,7 @@ def _why_wait(road: _Road | str | None) -> str:
         return why
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(road.down_since))
     return f"{why.removesuffix('.')} (since {since})."
+
+
+def _elsewhere(row: RowMapping, machine: str) -> str:
+    return f"{row['name']}: it is served by {', '.join(row['machines'])}, not by {machine}"

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_master.errors import LeaseLost
 from omserver_master.failpoints import reach
+from omserver_master.machines import none_runs
 from omserver_master.store import engine as store
-from omserver_master.store import jobs, leases, locks, results
+from omserver_master.store import jobs, leases, locks, machines, results, workers
 
 from .recorder import LEASE
 from .states import job_end
@@ -21,13 +22,19 @@ CANCELLED = "Cancelled before anything was sent to it."
 
 
 def settle_all(engine: Engine, worker: str) -> int:
-    """Settle every job that was queued for too long, or is to be cancelled there; answer how many."""
+    """Settle every job that was queued for too long, or is to be cancelled there; answer how many.
+
+    So it does with one that is to be cancelled on machines where no worker is running.
+    """
     with store.read(engine) as conn:
         overdue = [row["id"] for row in jobs.overdue_jobs(conn)]
+        left = _left_alone(conn)
     for job_id in overdue:
         store.transact(engine, partial(_expire, job_id=job_id, worker=worker))
         reach("settle.after_commit")
-    return len(overdue)
+    for job_id, why in left.items():
+        store.transact(engine, partial(_give_up, job_id=job_id, worker=worker, why=why))
+    return len(overdue) + len(left)
 
 
 def settle_lost(conn: Connection, row: RowMapping, why: str) -> None:
@@ -60,6 +67,23 @@ def _expire(conn: Connection, job_id: int, worker: str) -> None:
     taken = locks.in_the_way(conn, [job_id]).get(job_id)
     why = f"Its time to start was over. {taken.sentence}" if taken else ""
     _end(conn, row, "", why or "Its time to start was over before a worker was free.", why, expired=True)
+
+
+def _left_alone(conn: Connection) -> dict[int, str]:
+    """Jobs that are to be cancelled where no worker is, by their ids, and the sentence that says so."""
+    left = {row["id"]: machines.unpacked(row["machines"]) for row in machines.left_cancelling(conn)}
+    alive = workers.crew(conn).machines if left else {}
+    return {
+        job_id: f"{none_runs(names)}, so it could not be stopped."
+        for job_id, names in left.items()
+        if not any(name in alive for name in names)
+    }
+
+
+def _give_up(conn: Connection, job_id: int, worker: str, why: str) -> None:
+    row = leases.claim_this(conn, job_id, worker, LEASE)
+    if row is not None:
+        _end(conn, row, f"{why} Look on the host what was done there.", CANCELLED)
 
 
 def _end(

@@ -30,12 +30,12 @@ from omserver_master.caller import Caller
 from omserver_master.failpoints import reach
 from omserver_master.registry.moduleinfo import ModuleInfo
 from omserver_master.registry.registry import Registry
-from omserver_master.store import connections, hosts, jobs, modules
+from omserver_master.store import connections, hosts, jobs, machines, modules
 from omserver_master.store import engine as store
 from omserver_master.store.locks import Taken
 from omserver_master.store.together import transact_together
 
-from . import freezing, locking
+from . import freezing, locking, reaching
 from .locking import WantedLocks
 from .rerun import Again, Rerun, changed_module, choose_again, may_have_run, narrowed
 from .selection import Named, choose
@@ -63,6 +63,8 @@ class Plan:
     rollout: Mapping[str, Any] | None = None
     """How it goes over them; None: over all at once."""
     locks: WantedLocks = field(default_factory=WantedLocks)
+    machines: reaching.Machines = None
+    """The machines that reach all its hosts; None: any."""
 
     @property
     def omctl(self) -> str:
@@ -179,6 +181,7 @@ def _checked(
     rows = _rows(conn, person, again.named if again else wish.named)
     _check_rights(conn, person, module.id, rows)
     _check_engines(conn, module, rows)
+    reached_by = reaching.check(conn, rows, module.engines)
     params = module.read_params(wish.params)
     confirm = None if wish.dry_run else _confirm(module, len(rows), rules.confirm_above)
     if again is not None and _twice(again, module, wish):
@@ -192,7 +195,7 @@ def _checked(
         wanted, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
     )
     locks = _locks(module, wish, again)
-    found = Plan(module, params, rows, confirm, [], wish.dry_run, wish.rerun, rollout, locks)
+    found = Plan(module, params, rows, confirm, [], wish.dry_run, wish.rerun, rollout, locks, reached_by)
     return found, again
 
 
@@ -289,6 +292,7 @@ def _insert(
         "rerun_of": wish.rerun.job if wish.rerun else None,
         "until": wish.until,
         "rollout": found.rollout,
+        "machines": machines.packed(found.machines),
         **found.locks.columns(),
     }
     members = [{"host_id": h["id"], "host": h["name"], "ip": h["lip"] or h["wip"]} for h in found.rows]

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping
 
-from omserver_master.store import jobs, limits, locks, workers
+from omserver_master.machines import none_runs
+from omserver_master.store import jobs, limits, locks, machines, workers
 from omserver_master.store.limits import Limits
 from omserver_master.store.locks import Taken
 
@@ -48,6 +49,9 @@ class _Site:
     full: Collection[int]
     taken: Mapping[int, Taken]
     ahead: Mapping[int, int]
+    machines: Mapping[str, int]
+    """How many workers are alive on each machine that has any; and how many jobs they have."""
+    work: Mapping[str, int]
 
     @property
     def busy(self) -> bool:
@@ -70,7 +74,7 @@ def reasons(conn: Connection, rows: Sequence[Row], most: Limits, scope: jobs.Sco
 
 
 def _look(conn: Connection, queued: Sequence[Row], most: Limits, scope: jobs.Scope) -> _Site:
-    now, alive, at_work = workers.crew(conn)
+    now, alive, at_work, on_machines = workers.crew(conn)
     wanting = [row["id"] for row in queued if row["lock_mode"] == "queue"]
     busy = queued and at_work >= alive * MOST_JOBS
     return _Site(
@@ -82,6 +86,8 @@ def _look(conn: Connection, queued: Sequence[Row], most: Limits, scope: jobs.Sco
         full=limits.people_with(conn, most.per_person) if queued and most.per_person else (),
         taken=told(conn, locks.in_the_way(conn, wanting), scope) if wanting else {},
         ahead=workers.jobs_before(conn, [row["id"] for row in queued]) if busy else {},
+        machines=on_machines,
+        work=workers.at_work_on(conn) if any(row["machines"] for row in queued) else {},
     )
 
 
@@ -91,6 +97,8 @@ def _queued(row: Row, site: _Site) -> Why | None:
         return _NO_WORKER
     if row["cancel_asked"]:
         return None
+    if absent := _no_machine(row, site):
+        return absent
     if row["id"] in site.taken:
         return _locked(site.taken[row["id"]], site.now)
     if row["user_id"] in site.full:
@@ -103,7 +111,7 @@ def _queued(row: Row, site: _Site) -> Why | None:
         return Why("limit", f"{text}, the most allowed.", {"number": number})
     if site.busy:
         return _busy(site.alive, site.ahead.get(row["id"], 0))
-    return _said(row)
+    return _machine_busy(row, site) or _said(row)
 
 
 def _begun(row: Row, site: _Site) -> Why | None:
@@ -113,11 +121,32 @@ def _begun(row: Row, site: _Site) -> Why | None:
         return _said(row)
     if not site.alive:
         return _NO_WORKER
+    if absent := _no_machine(row, site):
+        return absent
     if left:
         since = row["lease_until"]
         text = f"Its worker has not answered since {_moment(since, site.now)}; another one takes it up."
         return Why("worker_gone", text, {"since": since})
     return _said(row)
+
+
+def _no_machine(row: Row, site: _Site) -> Why | None:
+    """That no worker is alive on a machine that reaches the job's hosts."""
+    names = machines.unpacked(row["machines"])
+    if not names or any(name in site.machines for name in names):
+        return None
+    return Why("no_machine", f"{none_runs(names)}.", {"machines": names})
+
+
+def _machine_busy(row: Row, site: _Site) -> Why | None:
+    """That all workers on the machines that reach the job's hosts have enough to do."""
+    names = machines.unpacked(row["machines"])
+    number = sum(site.machines.get(name, 0) for name in names)
+    if not names or sum(site.work.get(name, 0) for name in names) < number * MOST_JOBS:
+        return None
+    who = "The worker on machine" if number == 1 else f"All {number} workers on machine"
+    text = f"{who} {', '.join(names)} {'is' if number == 1 else 'are'} busy."
+    return Why("machine_busy", text, {"number": number, "machines": names})
 
 
 def _said(row: Row) -> Why | None:

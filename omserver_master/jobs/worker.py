@@ -76,7 +76,7 @@ class Worker:
         self._parent = parent or os.getppid()
         self._stop_asked = False
         self._site_key: SiteKey = read_site_key(settings.site_key)
-        self._roads = SiteRoads(engine, self._site_key)
+        self._roads = SiteRoads(engine, self._site_key, settings.machine)
         # One job can be in it twice for a moment: claimed anew here, and its lost claim not noticed yet.
         self._jobs: set[ClaimedJob] = set()
         self._lock = threading.Lock()
@@ -121,7 +121,7 @@ class Worker:
             return False
         try:
             with store.read(self._engine) as conn:
-                found = claiming.may_find(conn, room)
+                found = claiming.may_find(conn, room, self._settings.machine)
             rows = store.transact(self._engine, partial(self._claim, most=found)) if found else []
         except Unavailable as error:
             log.warning("cannot look at the queue: %s", error)
@@ -138,7 +138,8 @@ class Worker:
         Only one where locks or people are held for it: two workers could hold what the other one wants.
         """
         rows: list[RowMapping] = []
-        while len(rows) < most and (row := claiming.claim(conn, self.name, LEASE, self._most)) is not None:
+        mine = self.name, LEASE, self._most, self._settings.machine
+        while len(rows) < most and (row := claiming.claim(conn, *mine)) is not None:
             reach("claim.before_commit")
             rows.append(row)
             if row["lock_mode"] or self._most.per_person:
@@ -193,7 +194,7 @@ class Worker:
                 return
 
     def _renew(self) -> None:
-        store.transact(self._engine, lambda conn: workers.beat(conn, self.name))
+        store.transact(self._engine, lambda conn: workers.beat(conn, self.name, self._settings.machine))
         for job in self._running():
             try:
                 self._renew_one(job)

@@ -28,12 +28,17 @@ _ROUTES = (
     .order_by(host_connections.c.host_id, host_connections.c.position)
 )
 
+#: Made once: every new job asks this.
+_NAMED = select(connections.c.id, connections.c.machines).where(connections.c.machines.is_not(None))
+
 #: Letters that mean something in a command line or an address where connections are named.
 RESERVED = "/,="
 
 
-def add_connection(conn: Connection, name: str, kind: str, settings: Mapping[str, Any]) -> int:
-    """Add a connection and answer its id.
+def add_connection(
+    conn: Connection, name: str, kind: str, settings: Mapping[str, Any], machines: Collection[str] = ()
+) -> int:
+    """Add a connection that *machines* serve, any if none are named, and answer its id.
 
     Raises:
         BadRequest: the name is taken or not acceptable.
@@ -41,7 +46,7 @@ def add_connection(conn: Connection, name: str, kind: str, settings: Mapping[str
     check_name(name, "connection", refused=RESERVED)
     if connection_by_name(conn, name) is not None:
         raise BadRequest(f"There is a connection {name!r} already.", field="connection")
-    row = {"name": name, "kind": kind, "settings": dict(settings)}
+    row = {"name": name, "kind": kind, "settings": dict(settings), "machines": sorted(machines) or None}
     key = conn.execute(insert(connections).values(row)).inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -61,6 +66,17 @@ def set_settings(conn: Connection, connection_id: int, settings: Mapping[str, An
     """Replace a connection's settings."""
     this = connections.c.id == connection_id
     conn.execute(update(connections).where(this).values(settings=dict(settings)))
+
+
+def set_machines(conn: Connection, connection_id: int, machines: Collection[str]) -> None:
+    """From now on these machines serve a connection; none named: any."""
+    this = update(connections).where(connections.c.id == connection_id)
+    conn.execute(this.values(machines=sorted(machines) or None, state="unknown", reason="", since=None))
+
+
+def named_machines(conn: Connection) -> dict[int, frozenset[str]]:
+    """The machines of each connection that names some, by its id."""
+    return {row.id: frozenset(row.machines) for row in conn.execute(_NAMED)}
 
 
 def set_secrets(conn: Connection, site_key: SiteKey, connection_id: int, secrets: Mapping[str, Any]) -> None:
@@ -112,6 +128,12 @@ def host_counts(conn: Connection) -> dict[int, int]:
     """How many hosts use each connection that has any, by its id."""
     query = select(host_connections.c.connection_id, func.count()).group_by(host_connections.c.connection_id)
     return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def hosts_of(conn: Connection, connection_id: int) -> list[int]:
+    """The ids of the hosts that are reached over a connection."""
+    mine = host_connections.c.connection_id == connection_id
+    return list(conn.execute(select(host_connections.c.host_id).where(mine)).scalars())
 
 
 def hosts_over(conn: Connection, connection_id: int) -> int:

@@ -180,6 +180,8 @@ connections = Table(
     Column("state", WORD, nullable=False, default="unknown"),
     Column("reason", Prose, nullable=False, default=""),
     Column("since", UtcTime),
+    #: The machines whose workers serve it; null: any.
+    Column("machines", Json),
     **_COUNTED,
 )
 
@@ -194,13 +196,14 @@ host_connections = Table(
     **TABLE_OPTIONS,
 )
 
-#: Worker processes and when each was last alive, by the database's clock.
+#: Worker processes, the machine of each, and when it was last alive, by the database's clock.
 workers = Table(
     "workers",
     metadata,
     Column("name", NAME, primary_key=True),
     Column("started", UtcTime, nullable=False),
     Column("last_seen", UtcTime, nullable=False),
+    Column("machine", NAME, nullable=False, default=""),
     **TABLE_OPTIONS,
 )
 
@@ -256,6 +259,8 @@ jobs = Table(
     Column("pinned", Boolean, nullable=False, default=False),
     #: Since when its outputs are gone, by age or size.
     Column("purged", UtcTime),
+    #: The machines that reach all its hosts, with commas between and around them; null: any (`.machines`).
+    Column("machines", Prose),
     Column("host_count", Integer, nullable=False),
     UniqueConstraint("key_kid", "message_id"),
     UniqueConstraint("key_kid", "user_id", "idempotency_key"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, literal, or_, select, true, update
@@ -18,7 +19,9 @@ _AT_WORK = (
     .scalar_subquery()
 )
 #: Made once: whoever asks for a job that is not over asks this.
-_CREW = select(clock.utc_now(), workers.c.last_seen, _AT_WORK).select_from(_ONE.outerjoin(workers, true()))
+_CREW = select(clock.utc_now(), workers.c.last_seen, workers.c.machine, _AT_WORK).select_from(
+    _ONE.outerjoin(workers, true())
+)
 
 
 class Crew(NamedTuple):
@@ -27,13 +30,16 @@ class Crew(NamedTuple):
     now: float
     alive: int
     at_work: int
+    machines: Mapping[str, int]
+    """How many of them are on each machine that has any."""
 
 
-def beat(conn: Connection, name: str) -> None:
-    """The worker *name* is alive."""
+def beat(conn: Connection, name: str, machine: str = "") -> None:
+    """The worker *name*, which runs on *machine*, is alive."""
     now = clock.now(conn)
-    if not conn.execute(update(workers).where(workers.c.name == name).values(last_seen=now)).rowcount:
-        conn.execute(insert(workers).values(name=name, started=now, last_seen=now))
+    seen = {"last_seen": now, "machine": machine}
+    if not conn.execute(update(workers).where(workers.c.name == name).values(seen)).rowcount:
+        conn.execute(insert(workers).values(name=name, started=now, **seen))
 
 
 def forget_worker(conn: Connection, name: str, silent_seconds: float) -> None:
@@ -46,8 +52,15 @@ def crew(conn: Connection, alive_seconds: float = 30) -> Crew:
     """The workers that were seen within *alive_seconds*, and what they have to do: in one go."""
     rows = conn.execute(_CREW).all()
     now: float = rows[0][0]
-    alive = sum(1 for _, seen, _ in rows if seen is not None and seen > now - alive_seconds)
-    return Crew(now, alive, rows[0][2])
+    alive = [machine for _, seen, machine, _ in rows if seen is not None and seen > now - alive_seconds]
+    return Crew(now, len(alive), rows[0][3], Counter(alive))
+
+
+def at_work_on(conn: Connection) -> dict[str, int]:
+    """How many jobs the workers of each machine have, but for those that are paused."""
+    busy = jobs.c.state.in_(("running", "cancelling")), jobs.c.lease_until > clock.utc_now()
+    query = select(workers.c.machine, func.count()).join_from(jobs, workers, jobs.c.worker == workers.c.name)
+    return {row[0]: row[1] for row in conn.execute(query.where(*busy).group_by(workers.c.machine))}
 
 
 def jobs_before(conn: Connection, job_ids: Sequence[int]) -> dict[int, int]:

@@ -25,6 +25,7 @@ SIM = {
     "enabled": 1,
     "state": "unknown",
     "since": None,
+    "machines": None,
 }
 
 
