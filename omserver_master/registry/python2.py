@@ -7,15 +7,16 @@ from typing import Final
 
 #: A pattern of the line at fault, and what to write there in Python 3.
 _LINES: Final = (
-    (r"^\s*print\b(?!\s*\()", "print is a function: print(...)"),
-    (r"^\s*except\b[^:]+,\s*\w+\s*:", "write: except Exception as e:"),
-    (r"^\s*exec\b(?!\s*\()", "exec is a function: exec(...)"),
-    (r"^\s*raise\s+[\w.]+\s*,", 'write: raise ValueError("text")'),
+    (r"(?:^|[:;])\s*print\b(?!\s*\()", "print is a function: print(...)"),
+    (r"^\s*except\b[^:]+,\s*(?:\w+|\(.*\))\s*:", "write: except Exception as e:"),
+    (r"(?:^|[:;])\s*exec\b(?!\s*\()", "exec is a function: exec(...)"),
+    (r"(?:^|[:;])\s*raise\s+[\w.]+\s*,", 'write: raise ValueError("text")'),
     (r"<>", "write != for <>"),
     (r"`", "write repr(x) for `x`"),
     (r"\b[uU][rR][\"']", "write r'...' for ur'...'"),
     (r"(?<![\w.])0[0-9]+\b", "write 0o777 for 0777"),
     (r"\b(\d+|0[xX][0-9a-fA-F]+)[lL]\b", "write 10 for 10L"),
+    (r"\basync\b(?!\s+(?:def|for|with)\b)", "async is a word of Python 3: leave it out, or use another name"),
     (r"^\s*def\b.*\(.*\(|\blambda\s*\(", "take the tuple apart inside the function"),
 )
 #: A pattern of the error that a line met when it ran, and the same.
