@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,21 @@ def test_the_same_handle_starts_nothing_twice(backend: Backend, tmp_path: Path, 
     found = dict(backend.reattach(handle, work, hosts(name), time.monotonic() + 20))
     assert found[f"id-{name}"].stdout == b"out\n"
     assert (tmp_path / "log").read_text() == "ran\n"
+
+
+def test_minions_with_certificates_of_funcs_time_need_the_profile_for_them(tmp_path: Path) -> None:
+    with func_site(tmp_path, OLD, profile="legacy", modules=ORIGINAL) as site:
+        granted = "command.run, copyfile.copyfile, jobs.job_status"  # as docs/backends/func.md has it
+        site.grant(OLD, f"{site.caller_key('us')} = {granted}")
+        with closing(make_backend("func", "old", settings_of(site, profile="legacy"))) as backend:
+            answer = run(backend, Run("echo out; exit 3"), hosts(OLD))[OLD]
+        assert (answer.rc, answer.stdout) == (3, b"out\n"), answer
+        with closing(make_backend("func", "new", settings_of(site))) as backend:
+            try:
+                states = {answer.state for answer in run(backend, Run("true"), hosts(OLD)).values()}
+            except ConnectionDown:  # some builds of OpenSSL refuse to load them at all
+                states = {"unreachable"}
+        assert states == {"unreachable"}
 
 
 def test_a_minion_that_refuses_us_says_what_its_acls_lack(site: FuncSite, backend: Backend) -> None:
