@@ -84,8 +84,7 @@ class ClaimedJob:
         self._recorder.started()
         if source is None:
             raise LookupError(f"the source of module {self._row['module']} was not kept")
-        patience = float(self._row["timeout"])
-        code = ModuleCode(self._pool, patience) if kinds is None else VariantCode(self._pool, patience, kinds)
+        code = code_for(self._pool, self._row, kinds)
         try:
             self._run_with(code, before, source)
         finally:
@@ -107,6 +106,11 @@ class ClaimedJob:
             self._progress = progress
             written = asdict(progress)
             store.transact(self._engine, lambda conn: pauses.keep(conn, self.id, self.attempt, written))
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the end of some host may still be put right by a late answer. From any thread."""
+        return self._run is not None and self._run.uncertain
 
     @property
     def paused(self) -> bool:
@@ -172,7 +176,7 @@ class ClaimedJob:
         """The same, the module's source, and by which connections it goes where that matters."""
         before = self._left(conn)
         source = modules.source_of(conn, self._row["module"], self._row["module_sha256"])
-        return before, source, _kinds(conn, before) if source and unbundle(source.encode()) else None
+        return before, source, kinds_of(conn, before) if source and unbundle(source.encode()) else None
 
     def _insist(self, look: Callable[[Connection], T]) -> T:
         """Read, and wait for a database that can't be read.
@@ -207,24 +211,37 @@ class ClaimedJob:
         return time.monotonic() + self._ahead
 
     def _start_message(self, before: Left, source: str) -> Mapping[str, Any]:
-        return {
-            "do": "start",
-            "module": self._row["module"],
-            "path": str(self._modules_dir / f"Mid_{self._row['module']}.py"),
-            "sha256": self._row["module_sha256"],
-            "source": base64.b64encode(source.encode()).decode(),
-            "params": self._row["params"],
-            "dry_run": self._row["dry_run"],
-            "hosts": [
-                {"id": str(h.id), "name": h.name, "ip": h.ip, "os": h.os, "os_family": h.os_family}
-                for h in (seat.host for seat in before.seats)
-            ],
-            "ended": before.ended,
-            "replay": before.replay,
-        }
+        return start_order(self._row, self._modules_dir, before, source)
 
 
-def _kinds(conn: Connection, before: Left) -> dict[str, list[str]]:
+def start_order(row: RowMapping, modules_dir: Path, before: Left, source: str) -> dict[str, Any]:
+    """The order by which a child begins the module's code of the job *row*, from where *before* says."""
+    return {
+        "do": "start",
+        "module": row["module"],
+        "path": str(modules_dir / f"Mid_{row['module']}.py"),
+        "sha256": row["module_sha256"],
+        "source": base64.b64encode(source.encode()).decode(),
+        "params": row["params"],
+        "dry_run": row["dry_run"],
+        "hosts": [
+            {"id": str(h.id), "name": h.name, "ip": h.ip, "os": h.os, "os_family": h.os_family}
+            for h in (seat.host for seat in before.seats)
+        ],
+        "ended": before.ended,
+        "replay": before.replay,
+    }
+
+
+def code_for(
+    pool: ChildPool, row: RowMapping, kinds: Mapping[str, list[str]] | None
+) -> ModuleCode | VariantCode:
+    """What runs the module's code; *kinds* as `kinds_of` says, None for a module of one file."""
+    patience = float(row["timeout"])
+    return ModuleCode(pool, patience) if kinds is None else VariantCode(pool, patience, kinds)
+
+
+def kinds_of(conn: Connection, before: Left) -> dict[str, list[str]]:
     """The kinds of each host's enabled ways, by its name, for a module that has a file for each engine."""
     ways = connections.routes(conn, [seat.host.id for seat in before.seats])
     return {

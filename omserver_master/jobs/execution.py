@@ -17,6 +17,7 @@ from typing import Any
 from omserver_master.contract.work import ANSWER_STATES, Answer, Work, work_from_wire
 from omserver_master.errors import CancelAsked, PauseAsked
 from omserver_master.failpoints import reach
+from omserver_master.store.results import UNCERTAIN
 
 from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, digest, send
@@ -125,6 +126,11 @@ class JobRun:
     def paused(self) -> bool:
         """Whether it waits for somebody to resume it. From any thread."""
         return self._rollout.state == "paused"
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether a host ended, and nobody knows well how. From any thread, when it is over."""
+        return any(seat.sent and seat.state in UNCERTAIN for seat in self.board.seats.values())
 
     def wake(self) -> None:
         """Make the run look at the database now. From any thread."""

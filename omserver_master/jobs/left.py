@@ -16,6 +16,8 @@ from omserver_master.store.sitekey import SiteKey
 from .board import MARGIN, JobHost, LeftAt, Route, Seat
 from .states import FINAL_HOST
 
+Row = Mapping[str, Any] | RowMapping
+
 
 @dataclass(frozen=True)
 class Left:
@@ -42,7 +44,22 @@ def read(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str,
     Args:
         ids: the ids of the connections by name.
     """
-    rows = results.results(conn, job["id"])
+    return _seated(conn, site_key, job, ids, results.results(conn, job["id"]))
+
+
+def read_late(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str, int]) -> Left:
+    """As `read`, of a job that is over: the hosts whose end is uncertain, as if they were at work still."""
+    rows = results.uncertain(conn, job["id"])
+    return _seated(conn, site_key, job, ids, [{**row, "state": "dispatched"} for row in rows])
+
+
+def _seated(
+    conn: Connection,
+    site_key: SiteKey,
+    job: RowMapping,
+    ids: Mapping[str, int],
+    rows: Sequence[Row],
+) -> Left:
     host_ids = [row["host_id"] for row in rows if row["state"] not in FINAL_HOST]
     known = hosts.hosts_by_id(conn, host_ids)
     ways = connections.routes(conn, host_ids)
@@ -87,7 +104,7 @@ def _answer(conn: Connection, site_key: SiteKey, row: RowMapping) -> Answer:
     )
 
 
-def _end(row: RowMapping) -> dict[str, str]:
+def _end(row: Row) -> dict[str, str]:
     """The end of a host as the module's ``after`` sees it."""
     return {"state": row["state"], "reason": row["reason"], "text": row["first_line"]}
 
@@ -98,7 +115,7 @@ def _routes(ways: Sequence[RowMapping], engines: Collection[str]) -> tuple[Route
     return tuple(Route(way["connection_id"], way["remote_id"]) for way in usable)
 
 
-def _job_host(row: RowMapping, known: RowMapping | None, routes: tuple[Route, ...]) -> JobHost:
+def _job_host(row: Row, known: RowMapping | None, routes: tuple[Route, ...]) -> JobHost:
     """*row* is what the job froze; *known* is the host's row today."""
     facts = (known["facts"] if known else None) or {}
     os_name = known["os"] if known else ""

@@ -40,6 +40,21 @@ TRY_AGAIN = 1.0
 T = TypeVar("T")
 
 
+def sealed(site_key: SiteKey, host_id: int, ending: Ending) -> results.HostResult:
+    """The end of a host as it is stored, its outputs compressed and encrypted."""
+    return results.HostResult(
+        host_id,
+        ending.state,
+        ending.reason,
+        ending.rc,
+        outputs.seal(site_key, ending.stdout),
+        outputs.seal(site_key, ending.stderr),
+        ending.stdout_cut,
+        ending.stderr_cut,
+        late=ending.late,
+    )
+
+
 class DatabaseRecorder:
     """The :class:`~.ports.Recorder` of one claim.
 
@@ -108,19 +123,7 @@ class DatabaseRecorder:
     def ended(self, host_id: int, ending: Ending) -> None:
         if not self._kept:
             self._kept_since = time.monotonic()
-        self._kept.append(
-            results.HostResult(
-                host_id,
-                ending.state,
-                ending.reason,
-                ending.rc,
-                outputs.seal(self._site_key, ending.stdout),
-                outputs.seal(self._site_key, ending.stderr),
-                ending.stdout_cut,
-                ending.stderr_cut,
-                late=ending.late,
-            )
-        )
+        self._kept.append(sealed(self._site_key, host_id, ending))
 
     def flush(self, *, force: bool = False) -> None:
         now = time.monotonic()

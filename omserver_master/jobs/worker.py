@@ -31,6 +31,7 @@ from . import again, claiming, settling
 from .bell import ANY, Bell
 from .claimed import ClaimedJob
 from .claiming import MOST_JOBS
+from .late import Asking, LateAnswers
 from .recorder import LEASE
 from .roads import SiteRoads
 
@@ -77,6 +78,8 @@ class Worker:
         self._stop_asked = False
         self._site_key: SiteKey = read_site_key(settings.site_key)
         self._roads = SiteRoads(engine, self._site_key, settings.machine)
+        late = Asking(engine, self._site_key, pool, self._roads, settings.modules_dir, self.announce)
+        self._late = LateAnswers(engine, late.ask)
         # One job can be in it twice for a moment: claimed anew here, and its lost claim not noticed yet.
         self._jobs: set[ClaimedJob] = set()
         self._lock = threading.Lock()
@@ -90,6 +93,7 @@ class Worker:
         chores = [
             self._chore(HEARTBEAT, self._renew),
             self._chore(SWEEP, self._sweep),
+            self._chore(SWEEP, self._late.look),
         ]
         while not self._stop_asked and os.getppid() == self._parent:
             if not self._claim_some():
@@ -156,6 +160,8 @@ class Worker:
     def _run_job(self, job: ClaimedJob) -> None:
         try:
             job.run()
+            if job.uncertain:
+                self._late.note(job.id)
         except LeaseLost:
             log.warning("job %d was taken over by another worker", job.id)
         except Exception:

@@ -121,11 +121,14 @@ def _run(order: Message, channel: Channel) -> None:
     hosts = tuple(Host.from_wire(host) for host in order["hosts"])
     fleet = Fleet(channel, hosts, order["path"], _replay(order.get("replay", {})), order.get("ended", {}))
     use(fleet)
-    driver = Driver(channel, order["path"], _replay(order.get("replay", {})), order.get("ended"))
+    late = bool(order.get("late"))
+    driver = Driver(channel, order["path"], _replay(order.get("replay", {})), order.get("ended"), late=late)
     try:
         module = _make(handle, order["module"], hosts, order["params"])
     except InvalidParam as error:
         raise Broken(None, str(error)) from error
+    if late and not isinstance(module, Module):
+        raise Broken(None, "What does everything by itself is not begun anew after its job.")
     if isinstance(module, Module):
         module.driver = driver
         module.dry_run = bool(order.get("dry_run"))

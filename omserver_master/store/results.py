@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     Update,
     bindparam,
+    exists,
     func,
     select,
     true,
@@ -51,6 +52,12 @@ _CHANGED = (
 ROWS_OF_EVENT: Final = 500
 #: Ends that a late answer may still put right.
 UNCERTAIN: Final = frozenset({"unknown", "timed_out", "unreachable"})
+_MAY_BE_ASKED: Final = (
+    host_results.c.state.in_(UNCERTAIN),
+    host_results.c.handle.not_in(("", "direct")),
+    host_results.c.started.is_not(None),
+)
+_DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -208,6 +215,19 @@ def results(
         wanted.append(host_results.c.host_id > after)
     query = select(host_results).where(*wanted).order_by(host_results.c.host_id).limit(limit)
     return list(conn.execute(query).mappings())
+
+
+def uncertain(conn: Connection, job_id: int) -> list[RowMapping]:
+    """Rows of the job whose end may still be put right: they were given work, and an engine knows it."""
+    mine = host_results.c.job_id == job_id, *_MAY_BE_ASKED
+    return list(conn.execute(select(host_results).where(*mine).order_by(host_results.c.host_id)).mappings())
+
+
+def uncertain_since(conn: Connection, moment: float) -> list[int]:
+    """The jobs that are over since *moment* (unix seconds), at most a day old, with such rows."""
+    lately = jobs.c.created > moment - _DAY, jobs.c.finished > moment
+    rows = exists().where(host_results.c.job_id == jobs.c.id, *_MAY_BE_ASKED)
+    return list(conn.execute(select(jobs.c.id).where(*lately, rows).order_by(jobs.c.id)).scalars())
 
 
 def result_row(conn: Connection, job_id: int, host_id: int, scope: Scope = None) -> RowMapping | None:
