@@ -16,6 +16,7 @@ standard input:
     stdin = pack(work, seconds, handle)     start it; its answer also stays on the host, in a private folder
     stdin = ask(handle, seconds=20)         wait for it that long       unpack(line, work, handle) -> Answer
     stdin = stop(handle)                    stop it, and look           unpack_stop(line, handle) -> Proof
+    stdin = stop(handle, tell=True)         the same, but what is over says its answer: as after `ask`
     stdin = forget([handle, ...])           its answer is stored with us now: remove it (no answer)
 
 ``pack(..., forget=[handle, ...])`` forgets on the way. Who never forgets leaves the answer (mode 0600, no
@@ -44,6 +45,8 @@ _ANSWER = re.compile(
     rb"om1 (\d{1,3}) ([01]) (\d{1,12}(?:\.\d{1,9})?) (\d{1,12}(?:\.\d{1,9})?) (gzip|plain) "
     rb"(\d{1,18}) (\d{1,18}) ([A-Za-z0-9+/=]+|-) ([A-Za-z0-9+/=]+|-) end"
 )
+#: How an answer begins that work of ours gave.
+ANSWER = b"om1 "
 _CANNOT = re.compile(rb"om1-cannot ([ -~]{1,200})")
 _WORD = re.compile(rb"om1-(stopped|over|lost|running|twice|forgotten|off|none)(?: (\d{1,12}(?:\.\d{1,9})?))?")
 _HANDLE = re.compile(r"[A-Za-z0-9-]{16,64}")
@@ -124,9 +127,13 @@ def ask(handle: str, seconds: float) -> bytes:
     return _line(_head({"om_kind": "ask", "om_handle": _checked(handle)}, max(1, int(seconds))))
 
 
-def stop(handle: str) -> bytes:
-    """The standard input for `COMMAND` to stop what was sent under *handle*; it takes 10 s at most."""
-    return _line(_head({"om_kind": "stop", "om_handle": _checked(handle)}, 10))
+def stop(handle: str, *, tell: bool = False) -> bytes:
+    """The standard input for `COMMAND` to stop what was sent under *handle*; it takes 10 s at most.
+
+    What is over already says no more than that, or its answer if it is to *tell*.
+    """
+    own = {"om_kind": "stop", "om_handle": _checked(handle)}
+    return _line(_head(own | ({"om_tell": "yes"} if tell else {}), 10))
 
 
 def forget(handles: Sequence[str]) -> bytes:

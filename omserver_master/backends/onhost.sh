@@ -264,7 +264,7 @@ stop() {
         wait_for 10 ended
     fi
     if [ -e "$dir/done" ]; then
-        echo om1-over
+        if [ -n "$om_tell" ]; then cat "$dir/answer"; else echo om1-over; fi
         return
     fi
     if read -r work work_ticks work_group <"$dir/work" && ! work_gone; then
@@ -368,7 +368,7 @@ done </proc/self/status
 [ -n "$usual_umask" ] || usual_umask=$(umask)
 umask 077
 places='/tmp /dev/shm /run /var/tmp'
-pid='' keep_out='' keep_err='' watch='' alarm='' dir='' om_kind='' om_handle='' om_forget=''
+pid='' keep_out='' keep_err='' watch='' alarm='' dir='' om_kind='' om_handle='' om_forget='' om_tell=''
 
 exec 3<&0 </dev/null
 read -r head_line <&3 || fail "The work did not arrive whole."

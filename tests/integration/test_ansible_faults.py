@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pytest
 from omserver_master.backends import Target
 from omserver_master.backends.ansible.backend import AnsibleBackend
 from omserver_master.backends.ansible.folder import JobFolder
+from omserver_master.backends.ansible.host import host_handle
+from omserver_master.backends.ansible.stop import _holders
 from omserver_master.contract.work import Playbook, Run
 from tests.ansible_rig import answers, basics, connected, processes_with, wait_until
 from tests.contract.dispatching import Under, reattach
@@ -109,6 +112,30 @@ def test_when_ansible_itself_is_killed_its_hosts_are_unknown_at_once(
         os.kill(ansible, signal.SIGKILL)
     assert {answer.state for answer in running.wait().values()} == {"unknown"}
     assert time.monotonic() - began < 30
+
+
+def test_work_that_ends_by_itself_while_it_is_cancelled_has_its_answer(
+    backend: AnsibleBackend, run_dir: Path, sshhosts: SshHosts, two: list[Target]
+) -> None:
+    said = "/tmp/cancelled-" + uuid.uuid4().hex
+    work = Run(f"while [ ! -e {said} ]; do sleep 0.1; done; rm {said}; seq 1 9000; exit 3")
+    running = Under(backend, work, two, seconds=60)
+    folder = folder_of(run_dir, running.handle)
+    wait_until(lambda: all(runs_on(sshhosts, host.name, said) for host in two))
+    # Ansible is deaf while py-01 comes to its end; py-02 is still at work.
+    for process in _holders(folder.path / "lock"):
+        os.kill(process, signal.SIGSTOP)
+    sshhosts.exec("py-01", ["touch", said], check=True)
+    done = f"/tmp/omserver-root/{host_handle(running.handle, 'py-01')}/done"
+    wait_until(lambda: sshhosts.exec("py-01", ["test", "-e", done]).returncode == 0)
+    proofs = backend.cancel(running.handle, two)
+    assert proofs == {two[0].id: "unknown", two[1].id: "stopped"}
+    found = running.wait()
+    words = "".join(f"{number}\n" for number in range(1, 9001)).encode()
+    assert (found[two[0].id].rc, found[two[0].id].stdout) == (3, words)
+    assert found[two[1].id].state == "unknown"
+    assert [record["event"] for record in events(folder)][-1] == "end"
+    assert reattach(backend, running.handle, work, two)[two[0].id] == found[two[0].id]
 
 
 def test_when_the_fork_of_a_host_is_killed_no_host_is_left_without_an_answer(

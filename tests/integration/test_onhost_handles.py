@@ -212,6 +212,8 @@ def test_to_stop_what_is_over_claims_nothing_and_loses_nothing(shell: list[str],
     first = unpack(go(shell, pack(work, 20, handle)), work)
     assert unpack_stop(go(shell, stop(handle)), handle) == "unknown"
     assert asked(shell, handle, work) == first
+    told = go(shell, stop(handle, tell=True))
+    assert (unpack_stop(told, handle), unpack(told, work, handle)) == ("unknown", first)
 
 
 def test_another_process_with_the_same_number_is_left_alone(shell: list[str], handle: str) -> None:

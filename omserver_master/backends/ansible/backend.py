@@ -220,7 +220,8 @@ class AnsibleBackend(Backend):
         named = {host.remote_id or host.name: host for host in hosts}
 
         def stop_on_hosts(running: Mapping[str, Target], seconds: float) -> JobFolder:
-            job, files = Dispatch(self.settings, running, self._sockets).of_stop(handle, seconds)
+            dispatch = Dispatch(self.settings, running, self._sockets)
+            job, files = dispatch.of_stop(handle, seconds, folder.job()["most_bytes"])
             return self._start_apart(job, files)
 
         return cancel(folder, named, stop_on_hosts)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..base import Proof, Target
-from ..onhost import unpack_stop
+from ..onhost import ANSWER, unpack_stop
 from . import stop as stopping
 from .folder import JobFolder
 from .host import words_of
@@ -27,34 +27,40 @@ def cancel(folder: JobFolder, hosts: Mapping[str, Target], stop_on_hosts: StopRu
     Raises:
         ConnectionDown: the hosts could not be asked.
     """
-    called_off = folder.call_off(hosts)
+    folder.call_off(hosts)
     if folder.claim():  # it may not even be written down whole
         return {host.id: "not_started" for host in hosts.values()}
-    job = folder.job()
-    whole = set(job["hosts"]) <= called_off
-    ended = _end(folder) if whole else not folder.runs
+    whole = folder.called_off_whole()
+    ended = stopping.stop(folder) if whole and folder.runs else not folder.runs
+    try:
+        return _prove(folder, hosts, ended, stop_on_hosts)
+    finally:
+        if whole:
+            _note_end(folder)
+
+
+def _prove(
+    folder: JobFolder, hosts: Mapping[str, Target], ended: bool, stop_on_hosts: StopRun
+) -> dict[str, Proof]:
     proofs, running = _look(folder, hosts, ended)
-    if "playbook" in job:
+    if "playbook" in folder.job():
         # What a module of Ansible has begun on a host goes on there, and cannot be found.
         left: Proof = "unknown" if ended else "still_running"
         return proofs | {host.id: left for host in running.values()}
     if running:
-        proofs |= _read(stop_on_hosts(running, ASK_SECONDS), folder.handle, running)
+        proofs |= _read(stop_on_hosts(running, ASK_SECONDS), folder, running, ended)
     return proofs
 
 
-def _end(folder: JobFolder) -> bool:
-    """End all processes of the run on this machine; whether none is left."""
-    if not folder.runs:
-        return True
-    stopped = stopping.stop(folder)
+def _note_end(folder: JobFolder) -> None:
+    """Only after the hosts were asked: who follows the run waits for what they have still said."""
     folder.shred()
     with suppress(OSError):
-        folder.writer().append("end", status="canceled", rc=254, error="")
+        if not any(record["event"] == "end" for record in folder.reader().read()):
+            folder.writer().append("end", status="canceled", rc=254, error="")
     for name, value in (("status", "canceled"), ("rc", "254")):
         with suppress(OSError):
             folder.write(f"artifacts/{folder.handle}/{name}", value.encode())
-    return stopped
 
 
 def _look(
@@ -86,8 +92,13 @@ def _look(
     return proofs, running
 
 
-def _read(stopping: JobFolder, handle: str, hosts: Mapping[str, Target]) -> dict[str, Proof]:
-    """What the hosts say, for as long as there is time."""
+def _read(
+    stopping: JobFolder, folder: JobFolder, hosts: Mapping[str, Target], ended: bool
+) -> dict[str, Proof]:
+    """What the hosts say, for as long as there is time.
+
+    Work that was over by itself says its answer; if the run has *ended*, nobody but us can note that.
+    """
     proofs: dict[str, Proof] = {}
     end = time.monotonic() + ASK_SECONDS
     records: list[dict[str, Any]] = []
@@ -100,7 +111,11 @@ def _read(stopping: JobFolder, handle: str, hosts: Mapping[str, Target]) -> dict
                 return proofs
             host = hosts.get(record.get("host", ""))
             if record["event"] == "answer" and host is not None and record["how"] == "said":
-                proofs[host.id] = unpack_stop(words_of(record["text"])[0], handle)
+                words = words_of(record["text"])[0]
+                proofs[host.id] = unpack_stop(words, folder.handle)
+                if ended and words.startswith(ANSWER):
+                    with suppress(OSError):
+                        folder.writer().append(**record)
             elif record["event"] == "answer" and host is not None:
                 proofs[host.id] = "unknown"
         time.sleep(0.02)

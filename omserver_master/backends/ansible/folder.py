@@ -124,14 +124,13 @@ class JobFolder:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return lock
 
-    def call_off(self, hosts: Iterable[str]) -> set[str]:
-        """See to it that the run starts nothing more on *hosts*; all that was called off so far."""
+    def call_off(self, hosts: Iterable[str]) -> None:
+        """See to it that the run starts nothing more on *hosts*."""
         called_off = self.called_off() | set(hosts)
         file, name = tempfile.mkstemp(dir=self.path)
         with os.fdopen(file, "w") as out:
             json.dump(sorted(called_off), out)
         Path(name).rename(self.path / "called_off")
-        return called_off
 
     def called_off(self) -> set[str]:
         """The hosts on which nothing may be started any more."""
@@ -139,6 +138,10 @@ class JobFolder:
             return set(json.loads((self.path / "called_off").read_bytes()))
         except FileNotFoundError:
             return set()
+
+    def called_off_whole(self) -> bool:
+        """Whether nothing may be started on any host of the run any more."""
+        return set(self.job()["hosts"]) <= self.called_off()
 
     @property
     def runs(self) -> bool:

@@ -27,6 +27,8 @@ BUSY = 2.0
 BEGIN = 120.0
 #: The same, for a run that another worker should have had started.
 BEGIN_AGAIN = 5.0
+#: Seconds that a cancel may take; after it has ended a run it asks the hosts, and notes the end then.
+CANCEL = 20.0
 #: Seconds between the start of a run and its first note.
 CLAIMED = 2.0
 _CALLED_OFF = "The job was cancelled first."
@@ -58,6 +60,7 @@ class Follower:
         self._patience = patience
         self._begun = False
         self._claimed_since = 0.0
+        self._cut_since = 0.0
         self._never = False
         self._started: set[str] = set()
         self._error = ""
@@ -115,7 +118,7 @@ class Follower:
                 self._hear(record)
             if reader.damaged:
                 self._give_up("The file with the results of this run is damaged.")
-            elif self._ended or (self._begun and not runs and not records):
+            elif self._ended or (self._begun and not runs and not records and not self._is_cancelled()):
                 self.folder.check()
                 self._conclude()
             elif not self._begun and not self._may_begin(began):
@@ -147,6 +150,11 @@ class Follower:
             return True
         self._give_up("Ansible ended before it noted anything.")
         return False
+
+    def _is_cancelled(self) -> bool:
+        """Whether the run was ended by a cancel which is still asking the hosts."""
+        self._cut_since = self._cut_since or time.monotonic()
+        return time.monotonic() - self._cut_since < CANCEL and self.folder.called_off_whole()
 
     def _hear(self, record: Mapping[str, Any]) -> None:
         handler = self._handlers.get(record["event"])

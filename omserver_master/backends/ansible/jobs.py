@@ -70,9 +70,13 @@ class Dispatch:
         job = self._on_hosts(flight.left + GRACE, handles, most_bytes(flight.work), ask_python)
         return self._whole(job, {"work": stdin}, _ONCE)
 
-    def of_stop(self, handle: str, seconds: float) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """The job and the files for stopping on the hosts what was sent under *handle*."""
-        return self._whole(self._on_hosts(seconds, [handle]), {"work": stop(handle)}, _ONCE)
+    def of_stop(self, handle: str, seconds: float, longest: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """The job and the files for stopping on the hosts what was sent under *handle*.
+
+        What is over already answers, with *longest* bytes at most.
+        """
+        job = self._on_hosts(seconds, [handle], longest)
+        return self._whole(job, {"work": stop(handle, tell=True)}, _ONCE)
 
     def of_listing(self, seconds: float) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The job and the files for reading the site's inventories."""
