@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import pytest
 from omserver_master.backends import ConnectionDown, Target, make_backend
 from omserver_master.backends.salt.backend import SaltBackend
 from omserver_master.contract.work import Answer, Put, Run, Script, Work
+from tests.contract.dispatching import Under
 from tests.fleet.fleet import SaltFleet
 from tests.nasty import NASTY_WORDS
 
@@ -214,6 +216,39 @@ def test_an_event_that_a_minion_forges_for_another_changes_nothing(
     reader.join(30)
     assert said == {"web-01": True}
     assert ends["web-02"].stdout == b"true one\n"
+
+
+@pytest.fixture(params=["salt", "salt-api"])
+def one_by_one(request: pytest.FixtureRequest, fleet: SaltFleet) -> Iterator[SaltBackend]:
+    """At most one minion of a dispatch is at work at a time."""
+    settings = fleet.connection_settings if request.param == "salt" else fleet.api_settings
+    backend = make_backend(request.param, "one by one", {**settings, "batch": 1})
+    yield backend
+    backend.close()
+
+
+def test_of_a_batch_the_next_begins_when_one_has_answered(one_by_one: SaltBackend, fleet: SaltFleet) -> None:
+    answers = run(one_by_one, Run("date +%s.%N; sleep 0.5; date +%s.%N"), fleet.targets())
+    times = sorted([float(word) for word in answer.text.split()] for answer in answers.values())
+    assert len(times) == len(fleet.minions)
+    assert all(ended <= begins for (_, ended), (begins, _) in itertools.pairwise(times)), times
+
+
+def test_what_was_called_off_before_its_turn_was_never_sent(
+    one_by_one: SaltBackend, fleet: SaltFleet
+) -> None:
+    first, second, third = fleet.targets()
+    running = Under(one_by_one, Run("echo on; touch /tmp/om-turn; sleep 4713"), fleet.targets())
+    wait_until(lambda: b"sleep 4713" in processes(fleet, first.name))
+    assert one_by_one.cancel(running.handle, [second]) == {second.id: "not_started"}
+    assert one_by_one.cancel(running.handle, [first]) == {first.id: "stopped"}
+    wait_until(lambda: b"sleep 4713" in processes(fleet, third.name))
+    assert one_by_one.cancel(running.handle, fleet.targets())[third.id] == "stopped"
+    states = {host: answer.state for host, answer in running.wait().items()}
+    assert states == {first.id: "unknown", second.id: "not_started", third.id: "unknown"}
+    assert fleet.exec(second.name, ["test", "-e", "/tmp/om-turn"]).returncode == 1
+    for host in (first, third):
+        fleet.exec(host.name, ["rm", "/tmp/om-turn"])
 
 
 def test_a_job_is_found_again_by_its_handle(salt: SaltBackend, fleet: SaltFleet) -> None:

@@ -253,3 +253,9 @@ def test_who_answers_something_else_is_busy_and_not_unreachable(
     answer = scene.taken()
     assert answer is not None
     assert answer.state == "unreachable"
+
+
+def test_what_was_called_off_is_sent_no_more_and_what_was_sent_is_not_called_unsent(scene: Scene) -> None:
+    assert scene.watch.call_off(["web-01", "web-02"]) == {"web-02"}
+    assert scene.watch.sent(["web-02"]) == []
+    assert scene.watch.call_off(["web-02"]) == {"web-02"}

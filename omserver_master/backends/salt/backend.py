@@ -159,13 +159,13 @@ class SaltBackend(Backend):
 
     def _send(self, watch: Watch, minions: list[str]) -> None:
         flight = watch.flight
+        minions = watch.sent(minions)
         if not minions:
             return
         seconds = flight.host_seconds
         stdin = pack(_on_host(flight.work), seconds).decode("ascii")
         # The host ends the work itself; Salt's own limit is for the case that it could not.
         keywords = self._shell.keywords(flight.handle, WORK, stdin, seconds + 10)
-        watch.sent(minions)
         try:
             known = self._bus.publish(flight.handle, self._shell.FUNCTION, keywords, [], minions)
         except MaybeSent as error:
@@ -182,7 +182,7 @@ class SaltBackend(Backend):
             watch.answered.wait(_TURN)
             watch.answered.clear()
             free = min(batch - watch.at_work, len(waiting))
-            if free <= 0 or watch.cancelling:
+            if free <= 0:
                 continue
             now, waiting = waiting[:free], waiting[free:]
             try:
@@ -242,10 +242,14 @@ class SaltBackend(Backend):
         return hosts
 
     def _cancel(self, handle: str, hosts: Sequence[Target]) -> Mapping[str, Proof]:
+        named = {host.remote_id or host.name: host for host in hosts}
         # Held until the flight is over: what is cut off returns without an answer, now or a while later.
-        for watch in list(self._watches.values()):
-            watch.cancelling = watch.cancelling or watch.flight.handle == handle
-        return self._stop(handle, {host.remote_id or host.name: host for host in hosts})
+        watches = [watch for watch in list(self._watches.values()) if watch.flight.handle == handle]
+        unsent = [watch.call_off(named) for watch in watches]
+        never = set.intersection(*unsent) if unsent else set()
+        proofs: dict[str, Proof] = {named[minion].id: "not_started" for minion in never}
+        left = {minion: host for minion, host in named.items() if minion not in never}
+        return {**proofs, **self._stop(handle, left)}
 
     def _stop(self, handle: str, hosts: Mapping[str, Target]) -> Mapping[str, Proof]:
         deadline = time.monotonic() + CANCEL_SECONDS

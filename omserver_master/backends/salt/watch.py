@@ -76,12 +76,13 @@ class Watch:
         self.hosts = hosts
         self.memory = memory
         self.doubt = ""
-        self.cancelling = False
         self.over = False
         #: Set each time that somebody has answered.
         self.answered = threading.Event()
         self._started = time.monotonic()
+        self._gate = threading.Lock()
         self._sent: dict[str, float] = {}
+        self._called_off: set[str] = set()
         self._done: set[str] = set()
         self._asked = 0
         self._asked_at: dict[str, float] = {}
@@ -97,10 +98,22 @@ class Watch:
         self._patience = GIVE_UP_AFTER
         self._heard = float("-inf")
 
-    def sent(self, minions: Iterable[str]) -> None:
-        """The work is on its way to *minions*; from now on they are asked after."""
+    def sent(self, minions: Iterable[str]) -> list[str]:
+        """The work is on its way to *minions*, but for those that it was called off for, who are left out.
+
+        From now on they are asked after.
+        """
         now = time.monotonic()
-        self._sent.update(dict.fromkeys(minions, now))
+        with self._gate:
+            sent = [minion for minion in minions if minion not in self._called_off]
+            self._sent.update(dict.fromkeys(sent, now))
+        return sent
+
+    def call_off(self, minions: Iterable[str]) -> set[str]:
+        """See to it that the work is sent to none of *minions* any more; those to which it never was."""
+        with self._gate:
+            self._called_off |= set(minions)
+            return {minion for minion in minions if minion not in self._sent}
 
     @property
     def at_work(self) -> int:
@@ -116,7 +129,7 @@ class Watch:
         said = content.get("return")
         if self._take(minion, said):
             return
-        if self.cancelling and is_empty(said):
+        if minion in self._called_off and is_empty(said):
             self.flight.answer(host.id, no_output("unknown", "Stopped: the job was cancelled."))
             return
         log.warning(
@@ -167,7 +180,7 @@ class Watch:
             return False
         if line is None:
             answer = remembered or no_output("unknown", problem)
-        elif self.cancelling and not line:
+        elif minion in self._called_off and not line:
             answer = no_output("unknown", "Stopped: the job was cancelled.")
         else:
             answer = unpack(line.encode(), self.flight.work)
