@@ -85,6 +85,29 @@ def test_a_playbook_uses_the_sites_inventory_vault_roles_and_templates(
     assert said["py-02"].errors.startswith("Fail where asked to: non-zero return code")
 
 
+def test_an_inventory_may_be_a_folder_with_a_plug_in_and_variables_of_each_host(
+    sshhosts: SshHosts, tmp_path: Path, two: list[Target]
+) -> None:
+    folder = tmp_path / "inventory"
+    (folder / "host_vars").mkdir(parents=True)
+    (folder / "1-hosts.yml").write_text("all: {hosts: {py-01: , py-02: }}\n")
+    groups = "groups: {second: inventory_hostname.endswith('2')}"
+    (folder / "2-groups.yml").write_text(f"plugin: ansible.builtin.constructed\n{groups}\n")
+    for host in two:
+        (folder / "host_vars" / f"{host.name}.yml").write_text(f"its: that of {host.name}\n")
+    tasks = "gather_facts: false\n  tasks: [{name: Say, debug: {msg: '{{ its }}'}}]\n"
+    settings = basics(sshhosts, tmp_path / "run") | {"inventory": [str(folder)]}
+    with connected(settings) as backend:
+        groups_of = {host.remote_id: host.groups for host in backend.inventory(30)}
+        said = answers(backend, Playbook(f"- hosts: all\n  {tasks}"), two, 90)
+        only = answers(backend, Playbook(f"- hosts: second\n  {tasks}"), two, 90)
+    assert groups_of == {"py-01": (), "py-02": ("second",)}
+    assert {name: answer.text for name, answer in said.items()} == {
+        name: f"ok          Say: that of {name}\n" for name in ("py-01", "py-02")
+    }
+    assert (only["py-01"].state, only["py-02"].rc) == ("not_started", 0)
+
+
 def test_a_parameter_is_a_value_and_never_a_template(
     backend: AnsibleBackend, sshhosts: SshHosts, site: Path, two: list[Target], tmp_path: Path
 ) -> None:
