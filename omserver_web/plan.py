@@ -6,7 +6,7 @@ A plan lives in the address or in the form; the console keeps none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,12 @@ PREFIX = "p."
 #: Field names of the roll-out begin with this.
 ROLLOUT = "r."
 #: Those of them that are the job's, not the roll-out's.
-NOT_ROLLOUT = frozenset({"hours", "locks", "lock_mode"})
+LIMITS = ("timeout", "start_before")
+NOT_ROLLOUT = frozenset({"hours", "locks", "lock_mode", *LIMITS})
+#: Those of them that are ticked or not.
+_TICKED = ("ask", "unreachable_counts")
+#: What may stand for groups of hosts that are never in one batch.
+_SPREADS = ("app", "categ")
 #: An address longer than this is not worth keeping.
 LONGEST_ADDRESS = 1800
 
@@ -35,8 +40,8 @@ class Plan:
 
     ``params`` holds what was typed, by name; ``params_of`` the module whose form it was typed into;
     ``dry_run`` whether that module shall only say what it would change; ``rollout`` what was typed about how
-    to go over the hosts, by the master's names, the locks, and for how many ``hours`` hosts that are off are
-    tried again.
+    to go over the hosts, by the master's names, the locks, the job's limits, and for how many ``hours`` hosts
+    that are off are tried again.
     """
 
     categ: str = ""
@@ -109,12 +114,18 @@ class Plan:
         mode = self.rollout.get("lock_mode") if locks else None
         return {"rollout": self._rollout(), "locks": locks or None, "lock_mode": mode}
 
+    def limits(self) -> dict[str, str | None]:
+        """How long the job may wait, and each host take, as it was typed: the master says what is wrong."""
+        return {name: self.rollout.get(name) for name in LIMITS}
+
     def _rollout(self) -> dict[str, Any] | None:
         found: dict[str, Any] = {name: text for name, text in self.rollout.items() if name not in NOT_ROLLOUT}
         if "canary" in found:
             found["canary"] = list(distinct(split_names(found["canary"])))
-        if "ask" in found:
-            found["ask"] = found["ask"] == "1"
+        if found.get("spread", "app") not in _SPREADS:
+            groups = (split_names(group) for group in found["spread"].split(";"))
+            found["spread"] = [list(distinct(group)) for group in groups if group]
+        found |= {name: found[name] == "1" for name in _TICKED if name in found}
         return found or None
 
     def address(self) -> dict[str, Any]:
@@ -133,6 +144,20 @@ class Plan:
             query["dry_run"] = "1" if self.dry_run else ""
         query |= {ROLLOUT + name: text for name, text in self.rollout.items()}
         return {name: content for name, content in query.items() if content}
+
+
+def rollout_of(job: Mapping[str, Any], hosts: Collection[str]) -> dict[str, str]:
+    """What the fields hold for the roll-out and locks of *job*, as far as it is about these *hosts*."""
+    found = dict(job.get("rollout") or {})
+    found["canary"] = ", ".join(name for name in found.get("canary", ()) if name in hosts)
+    if isinstance(found.get("spread"), list):
+        groups = ([name for name in group if name in hosts] for group in found["spread"])
+        found["spread"] = "; ".join(", ".join(group) for group in groups if len(group) > 1)
+    found |= {name: "1" for name in _TICKED if found.get(name)}
+    found |= {"locks": ", ".join(job.get("locks") or ()), "lock_mode": job.get("lock_mode")}
+    if found["lock_mode"] == "queue":
+        del found["lock_mode"]
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def split_names(text: str) -> list[str]:

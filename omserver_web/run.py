@@ -16,7 +16,7 @@ from .master import ConfirmationNeeded, InvalidParam, NotFound, Refused, ask
 from .modules import matches
 from .numbers import number
 from .params import PLACES, field_of, label, with_fields
-from .plan import LONGEST_ADDRESS, Plan, texts
+from .plan import LONGEST_ADDRESS, Plan, rollout_of, texts
 from .retold import own_words, retold
 from .speech import rule
 from .visible import shown
@@ -88,6 +88,7 @@ def submit():
             confirm=_confirmed(),
             dry_run=_dry_run(plan, module),
             **_rollout(plan, module),
+            **({} if _alone(module) else plan.limits()),
             until=number(request.form.get("until")),
         )
     except Refused as refused:
@@ -148,7 +149,14 @@ def _plan_of_job(told: str, states: list[str]) -> Plan:
     hosts = [row["host"] for row in all_rows(wanted) if not states or row["state"] in states]
     given = job["params"] if isinstance(job["params"], Mapping) else {PLACES: job["params"]}
     params = {name: texts(value) for name, value in given.items()}
-    return Plan(module=job["module"], hosts=tuple(hosts), params_of=job["module"], params=params)
+    return Plan(
+        module=job["module"],
+        hosts=tuple(hosts),
+        params_of=job["module"],
+        params=params,
+        dry_run=bool(job.get("dry_run")),
+        rollout=rollout_of(job, hosts),
+    )
 
 
 def _hosts(plan: Plan) -> dict[str, Any]:
@@ -167,17 +175,29 @@ def _page(plan: Plan, refused: Refused | None = None) -> str:
     result = _check(plan, module)
     if refused is not None:
         _explain(result, refused, module, plan)
+    until = _until(plan, module)
     return render_template(
         "run/show.html",
         plan=plan,
+        command=_command(plan, result, until),
         categories=ask("hosts.categories")["categories"],
         listing=_hosts(plan),
         modules=[each for each in modules if matches(each, plan.module_search)],
         module=module,
         check=result,
         key=str(uuid.uuid4()),
-        until=_until(plan, module),
+        until=until,
     )
+
+
+def _command(plan: Plan, result: Check, until: int | None) -> str:
+    """The line that does the same in a terminal; of what was typed only whole numbers are taken over."""
+    if result.preview is None:
+        return ""
+    limits = {name.replace("_", "-"): number(text) for name, text in plan.limits().items()}
+    words = [f"--{name} {limit}" for name, limit in limits.items() if limit is not None]
+    words += [f"--until +{plan.rollout['hours']}h"] if until else []
+    return " ".join([result.preview["omctl"], *words])
 
 
 def _check(plan: Plan, module: dict[str, Any] | None) -> Check:

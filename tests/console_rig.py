@@ -314,6 +314,8 @@ class FakeMaster:
         locks: list[str] | None = None,
         lock_mode: str = "queue",
         until: int | None = None,
+        timeout: str | None = None,
+        start_before: str | None = None,
     ) -> dict[str, Any]:
         self._job_preview(module, params, hosts, dry_run, rollout)
         if self.confirm is not None and confirm != self.confirm:

@@ -156,7 +156,15 @@ ROLLOUT = {
     "r.ask": "1",
     "r.wait": "30",
     "r.stop_after": "3",
+    "r.unreachable_counts": "1",
+    "r.spread": "web-01, web-02; db-01 db-02",
     "r.verify": "http://{ip}/",
+    "r.verify_times": "3",
+    "r.verify_within": "60",
+    "r.expect": "204",
+    "r.pause_limit": "600",
+    "r.timeout": "90",
+    "r.start_before": "120",
     "r.hours": "24",
     "r.locks": "db-main deploy",
     "r.lock_mode": "refuse",
@@ -175,12 +183,18 @@ def test_the_roll_out_is_shown_before_it_is_run_and_sent_as_it_was_shown(
         "ask": True,
         "wait": "30",
         "stop_after": "3",
+        "unreachable_counts": True,
+        "spread": [["web-01", "web-02"], ["db-01", "db-02"]],
         "verify": "http://{ip}/",
+        "verify_times": "3",
+        "verify_within": "60",
+        "expect": "204",
+        "pause_limit": "600",
     }
     seen = master.asked("job.preview")[-1]
     assert (seen["rollout"], seen["locks"], seen["lock_mode"]) == (wanted, ["db-main", "deploy"], "refuse")
     assert "db-main, deploy" in page.text
-    assert "--until +24h" in page.text
+    assert "--timeout 90 --start-before 120 --until +24h" in page.text
     assert "r.batch=10" in page.headers["HX-Replace-Url"]
     until = int(re.findall(r'name="until" value="(\d+)"', page.text)[0])
     assert until == pytest.approx(time.time() + 86_400, abs=60)
@@ -189,6 +203,26 @@ def test_the_roll_out_is_shown_before_it_is_run_and_sent_as_it_was_shown(
     assert browser.send("/run", **plan, host_id=["1", "2"], key="k", until=str(until)).status_code == 303
     sent = master.asked("job.submit")[-1]
     assert (sent["rollout"], sent["until"], sent["lock_mode"]) == (wanted, until, "refuse")
+    assert (sent["timeout"], sent["start_before"]) == ("90", "120")
+
+
+def test_a_limit_that_is_no_number_is_no_part_of_the_command_line(browser: Browser) -> None:
+    page = browser.get("/run?module=1001&params_of=1001&p.lines=2&host=web-01&r.timeout=1;reboot")
+    assert "omctl run" in page.text
+    assert "--timeout" not in page.text
+
+
+def test_what_is_changed_of_a_job_keeps_its_roll_out_for_the_hosts_that_are_left(
+    browser: Browser, master: FakeMaster
+) -> None:
+    spread = [["web-01", "web-02"], ["web-01", "gone-1"]]
+    rollout = {"canary": ["web-01", "gone-1"], "spread": spread, "ask": True, "wait": 30}
+    master.job |= {"rollout": rollout, "locks": ["deploy"], "lock_mode": "skip"}
+    browser.get("/run?from=7")
+    seen = master.asked("job.preview")[-1]
+    assert {"web-01", "web-02"} <= set(seen["hosts"])
+    kept = {"canary": ["web-01"], "spread": [["web-01", "web-02"]], "ask": True, "wait": "30"}
+    assert (seen["rollout"], seen["locks"], seen["lock_mode"]) == (kept, ["deploy"], "skip")
 
 
 def test_a_run_without_a_roll_out_sends_none(browser: Browser, master: FakeMaster) -> None:
