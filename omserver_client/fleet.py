@@ -75,15 +75,27 @@ class ConnectionCalls:
         return self.call("connections.show", {"connection": connection})
 
     def add_connection(
-        self: _Calls, connection: str, kind: str, settings: Mapping[str, Any] | None = None
+        self: _Calls,
+        connection: str,
+        kind: str,
+        settings: Mapping[str, Any] | None = None,
+        machines: Sequence[str] | None = None,
     ) -> Json:
-        """Add a connection; secret settings stand among the others."""
-        args = {"connection": connection, "kind": kind, "settings": dict(settings or {})}
-        return self.call("connections.add", args, deadline=ASK_TIMEOUT)
+        """Add a connection; secret settings stand among the others.
 
-    def set_connection(self: _Calls, connection: str, settings: Mapping[str, Any]) -> Json:
-        """Change the settings that are named; None takes one back."""
-        args = {"connection": connection, "settings": dict(settings)}
+        *machines* serve it: none of them, any; None, what is usual for its kind.
+        """
+        args = {"connection": connection, "kind": kind, "settings": dict(settings or {})}
+        return self.call("connections.add", args | _served_by(machines), deadline=ASK_TIMEOUT)
+
+    def set_connection(
+        self: _Calls,
+        connection: str,
+        settings: Mapping[str, Any] | None = None,
+        machines: Sequence[str] | None = None,
+    ) -> Json:
+        """Change the settings that are named (None takes one back), and which machines serve it."""
+        args = {"connection": connection, "settings": dict(settings or {})} | _served_by(machines)
         return self.call("connections.set", args, deadline=ASK_TIMEOUT)
 
     def rename_connection(self: _Calls, connection: str, name: str) -> Json:
@@ -103,3 +115,7 @@ class ConnectionCalls:
         """Ask whether it is up, and perhaps one host: ``{up, reason, seconds, host, state, ...}``."""
         args = {"connection": connection} | ({"host": host} if host else {})
         return self.call("connections.try", args, deadline=ASK_TIMEOUT)
+
+
+def _served_by(machines: Sequence[str] | None) -> Json:
+    return {} if machines is None else {"machines": list(machines)}

@@ -22,7 +22,7 @@ def status(as_json: bool) -> None:
         f"{answer['queued']} jobs waiting, {answer['running']} running"
     )
     workers = [
-        ("worker", row["name"], "up" if row["alive"] else "down", f"{row['jobs']} jobs")
+        ("worker", row["name"], "up" if row["alive"] else "down", f"{row['jobs']} jobs, on {row['machine']}")
         for row in answer["workers"]
     ]
     connections = [(row["kind"], row["name"], row["state"], row["reason"]) for row in answer["connections"]]

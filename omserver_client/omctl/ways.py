@@ -26,6 +26,10 @@ _secret_file = click.option(
     metavar="NAME=PATH",
     help="Read a secret setting from a file; - is standard input.",
 )
+_machine = click.option(
+    "--machine", "named", multiple=True, metavar="NAME", help="A machine whose workers serve it."
+)
+_any_machine = click.option("--any-machine", is_flag=True, help="Workers on any machine serve it.")
 _no_try = click.option("--no-try", is_flag=True, help="Don't ask whether its control point answers.")
 
 
@@ -43,7 +47,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json({"connections": found})
         return
-    heads = ("connection", "kind", "state", "since", "hosts", "why")
+    heads = ("connection", "kind", "machines", "state", "since", "hosts", "why")
     print_table(heads, [_line(each) for each in found])
 
 
@@ -87,6 +91,8 @@ def kinds(kind: str | None, as_json: bool) -> None:
 @_set
 @_secret
 @_secret_file
+@_machine
+@_any_machine
 @_no_try
 @json_option
 def add(
@@ -95,13 +101,20 @@ def add(
     pairs: tuple[str, ...],
     asked: tuple[str, ...],
     files: tuple[str, ...],
+    named: tuple[str, ...],
+    any_machine: bool,
     no_try: bool,
     as_json: bool,
 ) -> int:
-    """Add the connection NAME, and say whether its control point answers."""
+    """Add the connection NAME, and say whether its control point answers.
+
+    The master's machine serves it if its kind is local or salt, any machine if it is another, unless you say
+    others.
+    """
+    machines = _machines(named, any_machine)
     settings = _given(pairs, asked, files)
     with master() as client:
-        client.add_connection(name, kind, settings)
+        client.add_connection(name, kind, settings, machines)
         return _after(client, name, f"Added {name}.", no_try, as_json)
 
 
@@ -111,6 +124,8 @@ def add(
 @_secret
 @_secret_file
 @click.option("--unset", multiple=True, metavar="NAME", help="Take a setting back.")
+@_machine
+@_any_machine
 @click.option("--rename", metavar="NAME", help="Give it another name.")
 @_no_try
 @json_option
@@ -120,17 +135,24 @@ def set_(
     asked: tuple[str, ...],
     files: tuple[str, ...],
     unset: tuple[str, ...],
+    named: tuple[str, ...],
+    any_machine: bool,
     rename: str | None,
     no_try: bool,
     as_json: bool,
 ) -> int:
-    """Change settings of the connection NAME; those that are not named stay as they are."""
+    """Change settings of the connection NAME; those that are not named stay as they are.
+
+    --machine names all the machines that serve it from now on; jobs that wait follow.
+    """
+    machines = _machines(named, any_machine)
     settings = _given(pairs, asked, files) | dict.fromkeys(unset)
-    if not settings and not rename:
-        raise click.UsageError("Say what to change: --set, --secret, --secret-file, --unset or --rename.")
+    if not settings and machines is None and not rename:
+        what = "--set, --secret, --secret-file, --unset, --machine, --any-machine or --rename"
+        raise click.UsageError(f"Say what to change: {what}.")
     with master() as client:
-        if settings:
-            client.set_connection(name, settings)
+        if settings or machines is not None:
+            client.set_connection(name, settings, machines)
         if rename:
             client.rename_connection(name, rename)
         return _after(client, rename or name, f"Changed {rename or name}.", no_try, as_json)
@@ -191,13 +213,16 @@ def _turn(name: str, enabled: bool, as_json: bool) -> None:
 
 def _after(client: Client, name: str, done: str, no_try: bool, as_json: bool) -> int:
     """Say that it was done and, unless not wanted, how the connection is."""
-    trial = None if no_try else client.try_connection(name)
+    found = client.connection(name)
+    trial = None if no_try or not found["here"] else client.try_connection(name)
     if as_json:
-        print_json({"connection": client.connection(name), "trial": trial})
+        print_json({"connection": found if trial is None else client.connection(name), "trial": trial})
     else:
         click.echo(visible_line(done))
         if trial is not None:
             _print_trial(name, trial)
+        elif not found["here"]:
+            click.echo(f"It was not tried: it is served by {_served_by(found)} alone.")
     return ends.OK if trial is None else _code(trial)
 
 
@@ -245,9 +270,21 @@ def _read(path: str) -> str:
     return Path(path).expanduser().read_text(encoding="utf-8")[:_LONGEST_SECRET].rstrip("\r\n")
 
 
+def _machines(named: tuple[str, ...], any_machine: bool) -> list[str] | None:
+    """The machines that the options name: none of them, any; None, nothing was said."""
+    if named and any_machine:
+        raise click.UsageError("Either --machine or --any-machine.")
+    return list(named) if named or any_machine else None
+
+
 def _line(each: Mapping[str, Any]) -> tuple[object, ...]:
     since = local_time(each["since"])
-    return each["name"], each["kind"], each["state"], since, each["hosts"], each["reason"]
+    served = _served_by(each)
+    return each["name"], each["kind"], served, each["state"], since, each["hosts"], each["reason"]
+
+
+def _served_by(found: Mapping[str, Any]) -> str:
+    return ", ".join(found["machines"]) or "any"
 
 
 def _names(settings: Sequence[Mapping[str, Any]]) -> str:
@@ -263,7 +300,7 @@ def _setting(setting: Mapping[str, Any]) -> tuple[object, ...]:
 def _print_one(found: Mapping[str, Any]) -> None:
     rows: list[tuple[str, object]] = [(name, found[name]) for name in ("name", "kind", "state")]
     rows += [("why", found["reason"])] if found["reason"] else []
-    rows += [("hosts", found["hosts"])]
+    rows += [("hosts", found["hosts"]), ("machines", _served_by(found))]
     rows += [(name, _text(value)) for name, value in sorted(found["settings"].items())]
     rows += [(name, "(set, not shown)") for name in found["secrets"]]
     print_table(("what", "value"), rows)

@@ -11,6 +11,7 @@ from .options import Setting
 
 __all__ = [
     "KINDS",
+    "OF_ONE_MACHINE",
     "Backend",
     "ConnectionDown",
     "FoundHost",
@@ -35,6 +36,8 @@ _WHERE = {
 }
 #: The kinds of connection that there are.
 KINDS = tuple(_WHERE)
+#: Those that mean the very machine on which they are used: what is there is nowhere else.
+OF_ONE_MACHINE = frozenset({"local", "salt"})
 
 
 def make_backend(kind: str, name: str, settings: Mapping[str, Any]) -> Backend:

@@ -10,6 +10,7 @@ import click
 from sqlalchemy import Connection, RowMapping
 
 from ..backends import KINDS
+from ..machines import serves
 from ..roster import ways
 from ..store import connections
 from ..store.engine import begin, read
@@ -25,6 +26,12 @@ _secret_file = click.option(
     metavar="NAME=PATH",
     help="Read a secret setting from a file; - is standard input.",
 )
+
+
+_machine = click.option(
+    "--machine", "machines", multiple=True, metavar="NAME", help="A machine whose workers serve it."
+)
+_any_machine = click.option("--any-machine", is_flag=True, help="Any machine serves it.")
 
 
 @click.group()
@@ -44,15 +51,28 @@ def command() -> None:
 )
 @_secret
 @_secret_file
+@_machine
+@_any_machine
 def add(
-    name: str, kind: str, settings: tuple[str, ...], asked: tuple[str, ...], files: tuple[str, ...]
+    name: str,
+    kind: str,
+    settings: tuple[str, ...],
+    asked: tuple[str, ...],
+    files: tuple[str, ...],
+    machines: tuple[str, ...],
+    any_machine: bool,
 ) -> None:
-    """Add the connection NAME, and say whether its control point answers."""
+    """Add the connection NAME, and say whether its control point answers.
+
+    This machine serves it if its kind is local or salt, any machine if it is another, unless you say others.
+    """
+    named = _machines(machines, any_machine)
     values = _given(settings, asked, files)
-    ways.check_new(kind, name, values)
     site = open_site()
+    served = ways.usual_machines(kind, site.settings.machine) if named is None else named
+    ways.check_new(kind, name, values, here=serves(site.settings.machine, served))
     with begin(site.engine) as conn:
-        ways.add(conn, site.site_key, name, kind, values)
+        ways.add(conn, site.site_key, name, kind, values, served)
         note(conn, "connection.add", name, kind)
     click.echo(f"Added {name}.")
     _try(site, name)
@@ -63,20 +83,37 @@ def add(
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @_secret
 @_secret_file
-def set_(name: str, settings: tuple[str, ...], asked: tuple[str, ...], files: tuple[str, ...]) -> None:
+@_machine
+@_any_machine
+def set_(
+    name: str,
+    settings: tuple[str, ...],
+    asked: tuple[str, ...],
+    files: tuple[str, ...],
+    machines: tuple[str, ...],
+    any_machine: bool,
+) -> None:
     """Change settings of the connection NAME, and say whether its control point answers.
 
     Those that are not named stay as they are; NAME= takes one back.
     """
     values = {key: value or None for key, value in _given(settings, asked, files).items()}
-    if not values:
+    named = _machines(machines, any_machine)
+    if not values and named is None:
         raise click.UsageError("Say what to change.")
     site = open_site()
     with read(site.engine) as conn:
-        ways.check_change(site.site_key, _existing(conn, name), values)
+        row = _existing(conn, name)
+    here = serves(site.settings.machine, row["machines"] if named is None else named)
+    ways.check_change(site.site_key, row, values, here=here)
     with begin(site.engine) as conn:
-        ways.change(conn, site.site_key, _existing(conn, name), values)
-        note(conn, "connection.set", name, ", ".join(sorted(values)))
+        row = _existing(conn, name)
+        ways.change(conn, site.site_key, row, values)
+        told = sorted(values)
+        if named is not None:
+            ways.set_machines(conn, row, named)
+            told.append(f"served by {', '.join(named) or 'any machine'}")
+        note(conn, "connection.set", name, ", ".join(told))
     _try(site, name)
 
 
@@ -100,17 +137,26 @@ def list_() -> None:
     with read(open_site().engine) as conn:
         found = connections.list_connections(conn)
     rows = [
-        (row["name"], row["kind"], row["state"] if row["enabled"] else "disabled", row["reason"] or "-")
+        (
+            row["name"],
+            row["kind"],
+            " ".join(row["machines"] or ["any"]),
+            row["state"] if row["enabled"] else "disabled",
+            row["reason"] or "-",
+        )
         for row in found
     ]
-    show_table(("CONNECTION", "KIND", "STATE", "WHY"), rows)
+    show_table(("CONNECTION", "KIND", "MACHINES", "STATE", "WHY"), rows)
 
 
 @command.command("try")
 @click.argument("name")
 def try_(name: str) -> None:
     """Ask the control point of NAME whether it is there; exit 1 if it is not."""
-    _try(open_site(), name)
+    site = open_site()
+    with read(site.engine) as conn:
+        ways.check_here(_existing(conn, name), site.settings.machine, "connection")
+    _try(site, name)
 
 
 def _existing(conn: Connection, name: str) -> RowMapping:
@@ -123,10 +169,20 @@ def _existing(conn: Connection, name: str) -> RowMapping:
 def _try(site: LocalSite, name: str) -> None:
     with read(site.engine) as conn:
         row = _existing(conn, name)
+    if not serves(site.settings.machine, row["machines"]):
+        click.echo(ways.elsewhere(name, row["machines"], site.settings.machine))
+        return
     trial = ways.try_way(site.engine, site.site_key, row)
     if not trial.up:
         raise click.ClickException(f"{name} does not answer: {trial.reason}")
     click.echo(f"{name} answers.")
+
+
+def _machines(named: tuple[str, ...], any_machine: bool) -> list[str] | None:
+    """The machines that the options name: none of them, any; None, nothing was said."""
+    if named and any_machine:
+        raise click.UsageError("Either --machine or --any-machine.")
+    return ways.read_machines(named) if named or any_machine else None
 
 
 def _given(settings: tuple[str, ...], asked: tuple[str, ...], files: tuple[str, ...]) -> dict[str, Any]:

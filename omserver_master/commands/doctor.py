@@ -15,9 +15,11 @@ from omserver_client.errors import OMServerError, Refused, Unavailable
 from omserver_client.keyfile import BadKeyFile, read_key
 
 from ..access.keys import KeyRing
+from ..backends import OF_ONE_MACHINE
 from ..celeryapp import make_app, reachable
-from ..settings import CELERY, FOLDERS, Settings, check_on_pause, load_settings
-from ..store import audit, keys, workers
+from ..machines import none_runs
+from ..settings import CELERY, FOLDERS, PROCESSES, Settings, check_on_pause, load_settings
+from ..store import audit, connections, keys, workers
 from ..store.engine import make_engine, read
 from ..store.schema_version import require_current
 from ..store.sitekey import read_site_key
@@ -69,6 +71,7 @@ def _examine() -> Iterator[Finding]:
         yield from (_key_file(file, settings) for file in files)
         if settings.executor == CELERY:
             yield _workers(settings)
+        yield from _served(settings)
     if settings.executor == CELERY:
         yield _try(
             "broker", lambda: _broker(settings), "Start it, or correct BROKER_URL. Jobs go on without it."
@@ -127,6 +130,24 @@ def _workers(settings: Settings) -> Finding:
         seen = [row["name"] for row in workers.list_workers(conn) if row["alive"]]
     text = f"workers: {len(seen)} seen within 30 s" + f" ({', '.join(seen)})" * bool(seen)
     return Finding(bool(seen), text, "Run `omserver celery` on the machines that are to carry out jobs.")
+
+
+def _served(settings: Settings) -> Iterator[Finding]:
+    """The connections that no worker serves, or of which nobody knows which machine it is that they mean."""
+    with read(make_engine(settings.database_url)) as conn:
+        rows = [row for row in connections.list_connections(conn) if row["enabled"]]
+        running = set(workers.crew(conn).machines)
+    # A master that has not been started yet will have workers here.
+    there = running | ({settings.machine} if settings.executor == PROCESSES else set())
+    for row in rows:
+        name, names = row["name"], row["machines"] or []
+        remedy = f"Name one: omctl connection set {name} --machine NAME"
+        if names and there and not there & set(names):
+            text = f"connection {name}: {none_runs(names)}; there are workers on {', '.join(sorted(there))}"
+            yield Finding(False, text, f"Start one there, or name another: {remedy.partition(': ')[2]}")
+        elif not names and row["kind"] in OF_ONE_MACHINE and len(running) > 1:
+            text = f"connection {name} ({row['kind']}): it means whichever machine takes a job"
+            yield Finding(False, f"{text}, of {', '.join(sorted(running))}", remedy)
 
 
 def _broker(settings: Settings) -> str:

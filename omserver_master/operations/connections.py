@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy import Connection, RowMapping
 
 from omserver_client.errors import BadRequest, NotFound
-from omserver_master import audit
+from omserver_master import audit, machines
 from omserver_master.backends import KINDS, Target, settings_of
 from omserver_master.roster import ways
 from omserver_master.store import connections, hosts
@@ -28,17 +28,22 @@ class ConnectionName(Args):
 
 
 class AddConnection(Args):
-    """A new connection; secret settings stand among the others."""
+    """A new connection; secret settings stand among the others.
+
+    *machines* serve it: ``[]`` any, None what is usual for its kind.
+    """
 
     connection: str = Name
     kind: str = Field(max_length=32)
     settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    machines: list[str] | None = Field(None, max_length=100)
 
 
 class SetConnection(ConnectionName):
-    """Changes: settings that are not named stay as they are."""
+    """Changes: settings that are not named stay as they are, and so do *machines* if None."""
 
-    settings: dict[str, Any] = Field(repr=False)
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    machines: list[str] | None = Field(None, max_length=100)
 
 
 class RenameConnection(ConnectionName):
@@ -52,7 +57,7 @@ class TryConnection(ConnectionName):
 @operation("connections.kinds", role="viewer")
 def kinds(context: Context, args: Nothing) -> dict[str, Any]:
     """The kinds of connection that there are, and what can be set of each."""
-    return {"kinds": ways.kinds()}
+    return {"kinds": ways.kinds(context.site.settings.machine)}
 
 
 @operation("connections.list", role="admin")
@@ -74,26 +79,42 @@ def show_connection(context: Context, args: ConnectionName) -> dict[str, Any]:
 def add_connection(context: Context, args: AddConnection) -> dict[str, Any]:
     """Add a connection. Whether its control point is up is for ``connections.try`` to say."""
     site = context.site
-    ways.check_new(args.kind, args.connection, args.settings)
+    usual = ways.usual_machines(args.kind, site.settings.machine)
+    served = usual if args.machines is None else ways.read_machines(args.machines)
+    ways.check_new(args.kind, args.connection, args.settings, here=_here(context, served))
     with store.begin(site.engine) as conn:
-        ways.add(conn, site.site_key, args.connection, args.kind, args.settings)
-        _note(context, conn, "connections.add", args.connection, args.kind)
+        ways.add(conn, site.site_key, args.connection, args.kind, args.settings, served)
+        told = f"{args.kind}, served by {', '.join(served)}" if served else args.kind
+        _note(context, conn, "connections.add", args.connection, told)
     return _shown(context, args.connection)
 
 
 @operation("connections.set", role="admin")
 def set_connection(context: Context, args: SetConnection) -> dict[str, Any]:
-    """Change settings; ``null`` takes one back, and an empty text too, but leaves a secret as it is."""
+    """Change settings; ``null`` takes one back, and an empty text too, but leaves a secret as it is.
+
+    Jobs that wait follow a change of the machines.
+    """
     site = context.site
+    served = None if args.machines is None else ways.read_machines(args.machines)
     with store.read(site.engine) as conn:
         row = _existing(conn, args.connection)
-    ways.check_change(site.site_key, row, args.settings)
-    with store.begin(site.engine) as conn:
-        row = _existing(conn, args.connection)
-        ways.change(conn, site.site_key, row, args.settings)
-        changed = ", ".join(sorted(args.settings))
-        _note(context, conn, "connections.set", args.connection, changed)
+    here = _here(context, row["machines"] if served is None else served)
+    ways.check_change(site.site_key, row, args.settings, here=here)
+    store.transact(site.engine, lambda conn: _change(context, conn, args, served))
+    site.ring()
     return _shown(context, args.connection)
+
+
+def _change(context: Context, conn: Connection, args: SetConnection, served: list[str] | None) -> None:
+    row = _existing(conn, args.connection)
+    if args.settings or served is None:
+        ways.change(conn, context.site.site_key, row, args.settings)
+    changed = sorted(args.settings)
+    if served is not None and served != (row["machines"] or []):
+        ways.set_machines(conn, row, served)
+        changed.append(f"served by {', '.join(served) or 'any machine'}")
+    _note(context, conn, "connections.set", args.connection, ", ".join(changed))
 
 
 @operation("connections.rename", role="admin")
@@ -137,6 +158,7 @@ def try_connection(context: Context, args: TryConnection) -> dict[str, Any]:
     site = context.site
     with store.read(site.engine) as conn:
         row = _existing(conn, args.connection)
+        ways.check_here(row, site.settings.machine, "connection")
         host = _target(conn, row, args.host) if args.host else None
     with store.begin(site.engine) as conn:
         _note(context, conn, "connections.try", args.connection, f"host {args.host}" if args.host else "")
@@ -161,12 +183,21 @@ def _target(conn: Connection, row: RowMapping, name: str) -> Target:
 
 
 def _turn(context: Context, name: str, enabled: bool) -> dict[str, Any]:
-    with store.begin(context.site.engine) as conn:
-        row = _existing(conn, name)
-        connections.set_enabled(conn, row["id"], enabled)
-        _note(context, conn, "connections.enable" if enabled else "connections.disable", name)
+    store.transact(context.site.engine, lambda conn: _turned(context, conn, name, enabled))
     context.site.ring()
     return _shown(context, name)
+
+
+def _turned(context: Context, conn: Connection, name: str, enabled: bool) -> None:
+    row = _existing(conn, name)
+    connections.set_enabled(conn, row["id"], enabled)
+    ways.changed(conn, row["id"])
+    _note(context, conn, "connections.enable" if enabled else "connections.disable", name)
+
+
+def _here(context: Context, served: list[str] | None) -> bool:
+    """Whether this machine is one of those that serve a connection."""
+    return machines.serves(context.site.settings.machine, served)
 
 
 def _shown(context: Context, name: str) -> dict[str, Any]:
@@ -186,7 +217,15 @@ def _connection(context: Context, row: RowMapping, number: int) -> dict[str, Any
     plain = {name: row[name] for name in ("id", "name", "kind", "enabled", "reason", "since")}
     state = row["state"] if row["enabled"] else "disabled"
     secrets = sorted(ways.openable_secrets(context.site.site_key, row))
-    return {**plain, "state": state, "settings": _open(row), "secrets": secrets, "hosts": number}
+    return {
+        **plain,
+        "state": state,
+        "settings": _open(row),
+        "secrets": secrets,
+        "hosts": number,
+        "machines": row["machines"] or [],
+        "here": _here(context, row["machines"]),
+    }
 
 
 def _open(row: RowMapping) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping
 from omserver_client.errors import BadRequest, NotFound
 from omserver_master import audit
 from omserver_master.access import rights
+from omserver_master.jobs import reaching
 from omserver_master.roster import edit
 from omserver_master.roster.ways import existing
 from omserver_master.store import connections, hosts
@@ -168,6 +169,7 @@ def set_ways(context: Context, args: SetWays) -> dict[str, Any]:
             connections.set_routes(conn, row["id"], ways)
             used.update(way[0] for way in ways)
         connections.check_remote_ids(conn, used)
+        reaching.ways_changed(conn, [row["id"] for row in rows])
         _note(context, conn, "hosts.ways", rows, _words(args))
     return {"changed": len(rows)}
 

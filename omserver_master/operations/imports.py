@@ -14,6 +14,7 @@ from omserver_client.errors import BadRequest, NotFound, PreviewOutdated, Unavai
 from omserver_master import audit
 from omserver_master.backends import ConnectionDown, NoInventory, apart
 from omserver_master.errors import SiteKeyError
+from omserver_master.roster import ways
 from omserver_master.roster.applying import carry_out, load_world
 from omserver_master.roster.csvfile import read_csv
 from omserver_master.roster.incoming import MOST_ROWS, Incoming, from_engine
@@ -136,6 +137,7 @@ def _ask(context: Context, name: str, groups: str) -> list[Incoming]:
         row = connections.connection_by_name(conn, name)
     if row is None:
         raise NotFound(f"There is no connection {name!r}.")
+    ways.check_here(row, context.site.settings.machine, "source")
     try:
         settings = connections.full_settings(context.site.site_key, row)
         found = apart.inventory(row["kind"], name, settings, INVENTORY_SECONDS)

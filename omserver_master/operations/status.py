@@ -22,7 +22,7 @@ def status(context: Context, args: Nothing) -> dict[str, Any]:
     return {
         "version": version("omserver"),
         "database": "ok",
-        "workers": [{name: row[name] for name in ("name", "alive", "jobs")} for row in found],
+        "workers": [{name: row[name] for name in ("name", "machine", "alive", "jobs")} for row in found],
         "connections": [_connection(row) for row in roads],
         "queued": counts.get("queued", 0),
         "running": counts.get("running", 0) + counts.get("cancelling", 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,21 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_client.errors import BadRequest, Unavailable
 
-from ..backends import KINDS, Reachability, Setting, Target, apart, keeps_hosts, settings_of
+from .. import machines as names
+from ..backends import (
+    KINDS,
+    OF_ONE_MACHINE,
+    Reachability,
+    Setting,
+    Target,
+    apart,
+    keeps_hosts,
+    settings_of,
+)
 from ..backends.base import ConnectionDown
 from ..backends.options import BadSetting, read_settings
 from ..errors import SiteKeyError
+from ..jobs import reaching
 from ..store import connections
 from ..store.engine import transact
 from ..store.sitekey import SiteKey
@@ -48,22 +59,80 @@ def existing(conn: Connection, name: str) -> RowMapping:
     return row
 
 
-def kinds() -> list[dict[str, Any]]:
-    """Every kind of connection with its settings, as forms and callers need them."""
+def kinds(machine: str) -> list[dict[str, Any]]:
+    """Every kind of connection with its settings, and with what serves one that is added on *machine*."""
     return [
-        {"kind": kind, "keeps_hosts": keeps_hosts(kind), "settings": list(map(_setting, settings_of(kind)))}
+        {
+            "kind": kind,
+            "keeps_hosts": keeps_hosts(kind),
+            "machines": usual_machines(kind, machine),
+            "settings": list(map(_setting, settings_of(kind))),
+        }
         for kind in KINDS
     ]
 
 
-def add(conn: Connection, site_key: SiteKey, name: str, kind: str, settings: Mapping[str, Any]) -> int:
-    """Add a connection with *settings*, secret ones among them; answers its id.
+def usual_machines(kind: str, machine: str) -> list[str]:
+    """The machines that serve a new connection of this kind, added on *machine*; none: any."""
+    return [machine] if kind in OF_ONE_MACHINE else []
+
+
+def read_machines(named: Sequence[str]) -> list[str]:
+    """The machines that somebody named, each once.
+
+    Raises:
+        BadRequest: one of them can't be, or they are too many.
+    """
+    try:
+        found = sorted({names.read_name(name) for name in named})
+    except ValueError as error:
+        raise BadRequest(str(error), field="machines") from error
+    if len(found) > names.MOST:
+        raise BadRequest(f"A connection names {names.MOST} machines at most.", field="machines")
+    return found
+
+
+def set_machines(conn: Connection, row: RowMapping, machines: Sequence[str]) -> None:
+    """From now on *machines* serve a connection, any if there are none; jobs that wait follow it."""
+    connections.set_machines(conn, row["id"], machines)
+    changed(conn, row["id"])
+
+
+def changed(conn: Connection, connection_id: int) -> None:
+    """A connection is served by others, or on, or off, now: let jobs that are not over follow it."""
+    reaching.ways_changed(conn, connections.hosts_of(conn, connection_id))
+
+
+def check_here(row: RowMapping, machine: str, field: str) -> None:
+    """Let nobody ask a connection's control point on a machine that does not serve it.
+
+    Raises:
+        BadRequest: *machine* does not.
+    """
+    if not names.serves(machine, row["machines"]):
+        raise BadRequest(elsewhere(row["name"], row["machines"], machine), field=field)
+
+
+def elsewhere(name: str, machines: Sequence[str], machine: str) -> str:
+    """That *machine*, where we are, does not serve the connection *name*."""
+    return f"{name} is served by {', '.join(machines)}; it can't be asked from {machine}, a job over it can."
+
+
+def add(
+    conn: Connection,
+    site_key: SiteKey,
+    name: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    machines: Sequence[str] = (),
+) -> int:
+    """Add a connection with *settings*, secret ones among them, that *machines* serve; answers its id.
 
     Raises:
         BadRequest: the name is taken, there is no such kind, or a setting is wrong: ``field`` says which.
     """
     open_ones, secrets = merged(kind, name, {}, {}, settings)
-    added = connections.add_connection(conn, name, kind, open_ones)
+    added = connections.add_connection(conn, name, kind, open_ones, machines)
     connections.set_secrets(conn, site_key, added, secrets)
     return added
 
@@ -113,27 +182,34 @@ def merged(
     )
 
 
-def check_new(kind: str, name: str, settings: Mapping[str, Any]) -> None:
-    """See whether the engine itself takes the settings of a new connection, in a process of its own.
+def check_new(kind: str, name: str, settings: Mapping[str, Any], *, here: bool = True) -> None:
+    """See whether the settings of a new connection can be.
+
+    Args:
+        here: this machine serves it, so that the engine itself is asked, in a process of its own.
 
     Raises:
-        BadRequest: it does not.
-        Unavailable: it could not be asked.
+        BadRequest: they can't.
+        Unavailable: the engine could not be asked.
     """
-    _ask_engine(kind, name, *merged(kind, name, {}, {}, settings))
+    found = merged(kind, name, {}, {}, settings)
+    if here:
+        _ask_engine(kind, name, *found)
 
 
-def check_change(site_key: SiteKey, row: RowMapping, changes: Mapping[str, Any]) -> None:
-    """See whether the engine itself takes a connection's settings after *changes*.
+def check_change(
+    site_key: SiteKey, row: RowMapping, changes: Mapping[str, Any], *, here: bool = True
+) -> None:
+    """See whether a connection's settings can be after *changes*; *here* is as of `check_new`.
 
     Raises:
-        BadRequest: it does not.
-        Unavailable: it could not be asked.
+        BadRequest: they can't.
+        Unavailable: the engine could not be asked.
     """
     secrets = openable_secrets(site_key, row)
-    _ask_engine(
-        row["kind"], row["name"], *merged(row["kind"], row["name"], row["settings"], secrets, changes)
-    )
+    found = merged(row["kind"], row["name"], row["settings"], secrets, changes)
+    if here:
+        _ask_engine(row["kind"], row["name"], *found)
 
 
 def _ask_engine(kind: str, name: str, open_ones: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:

@@ -15,12 +15,13 @@ from omserver_client import Client
 from omserver_client.errors import BadRequest, Forbidden, NotFound
 from omserver_master.backends import Setting, apart
 from omserver_master.backends.base import NoInventory, Target
+from omserver_master.machines import host_name
 from omserver_master.roster import ways
 from omserver_master.store import connections
 from omserver_master.store.engine import begin, make_engine
 from omserver_master.store.schema_version import upgrade
 from omserver_master.store.sitekey import SiteKey
-from tests.system import System
+from tests.system import System, wait_for_end
 
 SECRET = "hunter2 \u4e2d"
 DECLARED = (
@@ -84,6 +85,63 @@ def test_a_connection_in_use_is_not_removed_and_the_number_of_hosts_is_said(clie
     with pytest.raises(BadRequest, match="2 hosts are reached over here") as refused:
         client.remove_connection("here")
     assert refused.value.details["hosts"] == 2
+
+
+def test_the_masters_machine_serves_what_means_a_machine_and_any_machine_the_rest(client: Client) -> None:
+    for name, kind, settings in (("mine", "local", {}), ("far", "ssh", {"user": "x"})):
+        client.add_connection(name, kind, settings)
+    this = host_name()
+    assert (client.connection("mine")["machines"], client.connection("mine")["here"]) == ([this], True)
+    assert (client.connection("far")["machines"], client.connection("far")["here"]) == ([], True)
+    usual = {each["kind"]: each["machines"] for each in client.connection_kinds()}
+    assert (usual["salt"], usual["local"], usual["salt-api"]) == ([this], [this], [])
+    client.set_connection("far", machines=["SZ-1", "gd_1", "sz-1"])
+    far = client.connection("far")
+    assert (far["machines"], far["here"]) == (["gd_1", "sz-1"], False)
+    client.set_connection("far", {"port": 23})
+    assert client.connection("far")["machines"] == ["gd_1", "sz-1"], "what is not named stays"
+    details = [row["detail"] for row in client.audit(limit=20)["rows"] if row["target"] == "far"]
+    assert "served by gd_1, sz-1" in details
+    client.set_connection("far", machines=[])
+    assert client.connection("far")["machines"] == []
+    for name in ("mine", "far"):
+        client.remove_connection(name)
+
+
+def test_what_another_machine_serves_is_never_asked_from_here(client: Client, tmp_path: Path) -> None:
+    """Neither when it is added, where the engine may be missing here, nor for its hosts."""
+    client.add_connection("dc2", "salt", {"config_dir": str(tmp_path)}, machines=["sz-1"])
+    with pytest.raises(BadRequest, match="dc2 is served by sz-1; it can't be asked from") as refused:
+        client.try_connection("dc2")
+    assert refused.value.details["field"] == "connection"
+    with pytest.raises(BadRequest, match="dc2 is served by sz-1"):
+        client.preview_import(source="dc2")
+    assert client.connection("dc2")["state"] == "unknown"
+    client.remove_connection("dc2")
+
+
+@pytest.mark.parametrize("names", [["a b"], ["a,b"], [""], ["x" * 65], [f"m{n}" for n in range(17)]])
+def test_machines_that_cannot_be_add_nothing(client: Client, names: list[str]) -> None:
+    with pytest.raises(BadRequest) as refused:
+        client.add_connection("bad", "local", machines=names)
+    assert refused.value.details["field"] == "machines"
+    assert "bad" not in [each["name"] for each in client.connections()]
+
+
+def test_a_job_that_no_machine_can_do_is_refused_when_it_is_looked_at_and_when_it_is_submitted(
+    client: Client,
+) -> None:
+    for host, machine in (("near-1", "gd-1"), ("far-1", "sz-1")):
+        client.add_connection(f"to-{host}", "local", machines=[machine])
+        client.add_host(host, ways=[{"connection": f"to-{host}"}])
+    for ask in (client.preview, client.submit):
+        with pytest.raises(BadRequest, match="near-1 by gd-1; far-1 by sz-1") as refused:
+            ask("1003", {}, ["near-1", "far-1"])
+        assert refused.value.details["field"] == "hosts"
+    job = client.submit("1003", {}, ["far-1"])["job"]
+    assert (job["why"]["code"], job["why"]["text"]) == ("no_machine", "No worker on machine sz-1 is running.")
+    client.set_ways(["far-1"], ways=[{"connection": "here"}])
+    assert wait_for_end(client, job["id"])["state"] == "succeeded", "it follows the host's way"
 
 
 def test_two_hosts_are_not_known_by_one_id_in_whatever_case(client: Client) -> None:

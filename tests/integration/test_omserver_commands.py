@@ -15,8 +15,9 @@ from sqlalchemy import Engine, select, update
 from omserver_client.keyfile import PUBLISHED_SECRETS, read_key
 from omserver_master.access import passwords
 from omserver_master.commands import COMMANDS, main
+from omserver_master.machines import host_name
 from omserver_master.settings import PREFIX, load_settings
-from omserver_master.store import audit, schema, users, workers
+from omserver_master.store import audit, connections, schema, users, workers
 from omserver_master.store.engine import begin, make_engine, read
 from omserver_master.store.outputs import put_output
 from omserver_master.store.sitekey import read_site_key
@@ -358,6 +359,48 @@ def test_a_control_point_that_is_down_is_said_at_once_and_can_be_put_right(
     omserver("connection", "set", "dc1", f"config_dir={tmp_path}/other", code=1)
     assert "Removed" in omserver("connection", "remove", "dc1").output
     assert "dc1" not in omserver("connection", "list").output
+
+
+def test_a_connection_is_served_by_this_machine_if_it_means_one_else_by_those_named(
+    omserver: Omserver, site: Engine
+) -> None:
+    omserver("connection", "add", "here", "--kind", "local")
+    omserver("connection", "add", "all", "--kind", "local", "--any-machine")
+    added = omserver("connection", "add", "there", "--kind", "salt", "--machine", "sz-1").output
+    assert "there is served by sz-1; it can't be asked from" in added
+    omserver("connection", "set", "here", "--machine", "sz-1", "--machine", "gd-1")
+    with read(site) as conn:
+        served = {row["name"]: row["machines"] for row in connections.list_connections(conn)}
+    assert served == {"here": ["gd-1", "sz-1"], "all": None, "there": ["sz-1"]}
+    assert "gd-1 sz-1" in omserver("connection", "list").output
+    assert "can't be asked" in omserver("connection", "try", "there", code=1).output
+    omserver("connection", "set", "here", "--any-machine")
+    assert "answers" in omserver("connection", "try", "here").output
+    for words in (["--machine", "a b"], ["--machine", "a", "--any-machine"], []):
+        omserver("connection", "set", "here", *words, code=1 if "a b" in words else 2)
+
+
+def test_the_doctor_misses_the_machine_of_a_connection_and_does_not_guess_it(
+    omserver: Omserver, site: Engine
+) -> None:
+    omserver("key", "create", "web")
+    omserver("connection", "add", "here", "--kind", "local")
+    omserver("connection", "add", "all", "--kind", "local", "--any-machine")
+    assert _bad(omserver("doctor").output) == []
+    with begin(site) as conn:
+        workers.beat(conn, "w1", "gd-1")
+        workers.beat(conn, "w2", "sz-1")
+    omserver("connection", "add", "there", "--kind", "local", "--machine", "sz-2")
+    output = omserver("doctor", code=1).output
+    assert _bad(output) == [
+        "connection all (local): it means whichever machine takes a job, of gd-1, sz-1",
+        "connection there: No worker on machine sz-2 is running;"
+        f" there are workers on {', '.join(sorted(['gd-1', 'sz-1', host_name()]))}",
+    ]
+    assert "omctl connection set there --machine NAME" in output
+    omserver("connection", "set", "there", "--machine", "sz-1")
+    omserver("connection", "set", "all", "--machine", "gd-1")
+    assert _bad(omserver("doctor").output) == []
 
 
 def test_a_connection_in_use_stays_until_its_hosts_are_elsewhere(omserver: Omserver, site: Engine) -> None:

@@ -64,6 +64,19 @@ def test_connections_from_the_first_to_the_last(omctl: Shell, tmp_path: Path) ->
     omctl("connection try dc2", code=2)
 
 
+def test_a_connection_names_the_machines_that_serve_it(omctl: Shell) -> None:
+    added = omctl("connection add there --kind local --machine sz-1 --machine GD-1").stdout
+    assert "It was not tried: it is served by gd-1, sz-1 alone." in added
+    assert "gd-1, sz-1" in omctl("connection list").stdout
+    assert "machines  gd-1, sz-1" in omctl("connection show there").stdout
+    assert "there is served by gd-1, sz-1" in omctl("connection try there", code=2).stderr
+    assert "there is up" in omctl("connection set there --any-machine").stdout
+    assert "machines  any" in omctl("connection show there").stdout
+    omctl("connection set there --any-machine --machine gd-1", code=2)
+    assert "--machine" in omctl("connection set there", code=2).stderr
+    omctl("connection remove there")
+
+
 def test_a_secret_comes_from_a_file_or_standard_input_and_is_never_shown(
     omctl: Shell, tmp_path: Path
 ) -> None:
