@@ -5,6 +5,7 @@ The database stays the only memory. A lost ring costs at most the listener's own
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -13,10 +14,12 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 #: Rung instead of a job's id: there may be a new job, or any job may have changed.
 ANY = 0
+#: Added to a job's id in a ring: the job is over. Who waits for its end has nothing to look for before.
+OVER = 1 << 62
 _ID = struct.Struct("!Q")
 
 
@@ -26,6 +29,7 @@ class Bell:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._end.setblocking(False)
+        self._ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @classmethod
     def pair(cls) -> tuple[Bell, Bell]:
@@ -51,16 +55,28 @@ class Bell:
             return
 
     def wait(self, seconds: float) -> set[int]:
-        """Wait for a ring; the jobs of all rings that are there. Empty after *seconds* without any."""
+        """Wait for a ring; the jobs of all rings that are there, perhaps with `OVER`.
+
+        Empty after *seconds* without any.
+        """
         try:
-            ready, _, _ = select.select([self._end], [], [], seconds)
+            ends: list[Any] = [self._end, self._ended]
+            ready, _, _ = select.select(ends, [], [], seconds)
         except (OSError, ValueError):
             ready = []
             time.sleep(min(seconds, 0.2))
-        heard = self._drain() if ready else set()
-        if ready and not heard:
+        if self._ended in ready:
+            os.eventfd_read(self._ended)
+        if self._end not in ready:
+            return set()
+        heard = self._drain()
+        if not heard:
             time.sleep(min(seconds, 0.2))  # the other end is gone
         return heard
+
+    def end_wait(self) -> None:
+        """End the wait that is under way, or else the next one. From any thread."""
+        os.eventfd_write(self._ended, 1)
 
     def _drain(self) -> set[int]:
         heard: set[int] = set()
@@ -73,6 +89,7 @@ class Bell:
 
     def close(self) -> None:
         self._end.close()
+        os.close(self._ended)
 
 
 class Ring(Protocol):
@@ -86,26 +103,28 @@ class Changes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: defaultdict[int, set[threading.Event]] = defaultdict(set)
+        self._waiting: defaultdict[int, dict[threading.Event, bool]] = defaultdict(dict)
 
     def announce(self, changed: Collection[int] = (ANY,)) -> None:
-        """The jobs *changed* have changed; `ANY`: every job may have."""
+        """The jobs *changed* have changed, those with `OVER` for the last time; `ANY`: every job may have."""
         with self._lock:
-            jobs = list(self._waiting) if ANY in changed else self._waiting.keys() & set(changed)
-            for job in jobs:
-                for event in self._waiting[job]:
-                    event.set()
+            if ANY in changed:
+                changed = [job | OVER for job in self._waiting]
+            for ring in changed:
+                for event, end in self._waiting.get(ring & ~OVER, {}).items():
+                    if ring & OVER or not end:
+                        event.set()
 
     @contextmanager
-    def of(self, job: int) -> Iterator[threading.Event]:
-        """An event that is set whenever *job* has changed since; clear it before you look."""
+    def of(self, job: int, *, end: bool = False) -> Iterator[threading.Event]:
+        """An event that is set whenever *job* has changed since, or at its *end*: clear it, then look."""
         event = threading.Event()
         with self._lock:
-            self._waiting[job].add(event)
+            self._waiting[job][event] = end
         try:
             yield event
         finally:
             with self._lock:
-                self._waiting[job].discard(event)
+                del self._waiting[job][event]
                 if not self._waiting[job]:
                     del self._waiting[job]

@@ -23,6 +23,7 @@ from omserver_master.store import engine as store
 from omserver_master.store.sitekey import SiteKey
 
 from . import left, recorder, settling
+from .bell import OVER
 from .code import ModuleCode
 from .deaths import MOST_DEATHS, counted
 from .execution import ChildSaid, JobRun
@@ -31,6 +32,7 @@ from .notice import Notices
 from .recorder import LEASE, TRY_AGAIN, DatabaseRecorder
 from .roads import SiteRoads
 from .rollout import Progress, Rollout
+from .seen import Seen
 from .variantcode import VariantCode
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class ClaimedJob:
         pool: ChildPool,
         roads: SiteRoads,
         modules_dir: Path,
+        seen: Seen,
         announce: Callable[[int], None],
         on_pause: Path | None = None,
     ) -> None:
@@ -62,7 +65,9 @@ class ClaimedJob:
         self._site_key = site_key
         self._pool = pool
         self._roads = roads
-        self._recorder = DatabaseRecorder(engine, site_key, self.id, self.attempt, roads.names, announce)
+        self._announce = announce
+        claim = self.id, self.attempt
+        self._recorder = DatabaseRecorder(engine, site_key, *claim, roads.names, announce, seen)
         self._notices = Notices(on_pause, row)
         self._progress = Progress(**(row["progress"] or {}))
         self._run: JobRun | None = None
@@ -80,6 +85,7 @@ class ClaimedJob:
         self._count_deaths(before)
         if why := self._why_not(before):
             store.transact(self._engine, lambda conn: settling.settle_lost(conn, self._row, why))
+            self._announce(self.id | OVER)
             return
         self._recorder.started()
         if source is None:

@@ -44,7 +44,7 @@ def read(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str,
     Args:
         ids: the ids of the connections by name.
     """
-    return _seated(conn, site_key, job, ids, results.results(conn, job["id"]))
+    return _seated(conn, site_key, job, ids, results.all_results(conn, job["id"]))
 
 
 def read_late(conn: Connection, site_key: SiteKey, job: RowMapping, ids: Mapping[str, int]) -> Left:
@@ -61,7 +61,7 @@ def _seated(
     rows: Sequence[Row],
 ) -> Left:
     host_ids = [row["host_id"] for row in rows if row["state"] not in FINAL_HOST]
-    known = hosts.hosts_by_id(conn, host_ids)
+    known = hosts.facts_of(conn, host_ids)
     ways = connections.routes(conn, host_ids)
     now = clock.now(conn) if any(row["state"] == "dispatched" for row in rows) else 0.0
     seats = []

@@ -22,9 +22,11 @@ from omserver_master.store.sitekey import SiteKey
 from omserver_master.store.steps import StepDone
 from omserver_master.store.together import transact_together
 
+from .bell import OVER
 from .board import Ending, Step
 from .dispatch import Dispatched
 from .ports import News
+from .seen import Seen
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,8 @@ class DatabaseRecorder:
 
     Args:
         attempt: the claim's number; every write is refused once another worker has a higher one.
-        announce: called with the job's id after each commit that others may wait for.
+        announce: called with the job's id after each commit that others may wait for, as the bell has it.
+        seen: which hosts were noted to have answered.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class DatabaseRecorder:
         attempt: int,
         connection_names: Callable[[], dict[int, str]],
         announce: Callable[[int], None],
+        seen: Seen,
     ) -> None:
         self._engine = engine
         self._site_key = site_key
@@ -78,6 +82,7 @@ class DatabaseRecorder:
         self._attempt = attempt
         self._names = connection_names
         self._announce = announce
+        self._seen = seen
         self._kept: list[results.HostResult] = []
         self._kept_since = 0.0
         self._not_before = 0.0
@@ -134,7 +139,7 @@ class DatabaseRecorder:
             return
         try:
             self._write(self._store, "results")
-            self._kept.clear()
+            self._stored()
         except Unavailable as error:
             self._not_before = now + TRY_AGAIN
             log.warning("job %d: %d endings wait in memory: %s", self._job_id, len(self._kept), error)
@@ -154,7 +159,7 @@ class DatabaseRecorder:
             pauses.give_back(conn, self._job_id, self._attempt, reason)
 
         self._insist(give_back, "release")
-        self._kept.clear()
+        self._stored()
 
     def stand(self, state: str, reason: str, progress: Mapping[str, Any], *, ask: bool = False) -> None:
         self.flush(force=True)
@@ -189,8 +194,8 @@ class DatabaseRecorder:
                 results.store_under(conn, self._job_id, stands, self._kept)
                 self._note_seen(conn)
 
-        self._insist(end, "finish")
-        self._kept.clear()
+        self._insist(end, "finish", self._job_id | OVER)
+        self._stored()
 
     def _step(self, host_id: int, step: Step) -> StepDone:
         answer = step.answer
@@ -213,7 +218,14 @@ class DatabaseRecorder:
         self._note_seen(conn)
 
     def _note_seen(self, conn: Connection) -> None:
-        hosts.note_seen(conn, [end.host_id for end in self._kept if end.rc is not None])
+        hosts.note_seen(conn, self._seen.due(self._answered()))
+
+    def _stored(self) -> None:
+        self._seen.note(self._answered())
+        self._kept.clear()
+
+    def _answered(self) -> list[int]:
+        return [end.host_id for end in self._kept if end.rc is not None]
 
     def _commit_start(self, reason: str) -> None:
         self._start_due = float("inf")
@@ -221,17 +233,17 @@ class DatabaseRecorder:
             lambda conn: jobs.set_state(conn, self._job_id, self._attempt, "running", reason), "start"
         )
 
-    def _insist(self, work: Callable[[Connection], object], place: str) -> None:
+    def _insist(self, work: Callable[[Connection], object], place: str, ring: int = 0) -> None:
         """Write, and wait for a database that takes nothing; its own limits and the lease bound the wait."""
         while True:
             try:
-                self._write(work, place)
+                self._write(work, place, ring)
                 return
             except Unavailable as error:
                 log.warning("job %d waits for the database: %s", self._job_id, error)
                 time.sleep(TRY_AGAIN)
 
-    def _write(self, work: Callable[[Connection], T], place: str) -> T:
+    def _write(self, work: Callable[[Connection], T], place: str, ring: int = 0) -> T:
         def write(conn: Connection) -> T:
             done = work(conn)
             reach(f"{place}.before_commit")
@@ -239,5 +251,5 @@ class DatabaseRecorder:
 
         done = transact_together(self._engine, write)
         reach(f"{place}.after_commit")
-        self._announce(self._job_id)
+        self._announce(ring or self._job_id)
         return done

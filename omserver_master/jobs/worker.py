@@ -34,6 +34,7 @@ from .claiming import MOST_JOBS
 from .late import Asking, LateAnswers
 from .recorder import LEASE
 from .roads import SiteRoads
+from .seen import Seen
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +81,13 @@ class Worker:
         self._roads = SiteRoads(engine, self._site_key, settings.machine)
         late = Asking(engine, self._site_key, pool, self._roads, settings.modules_dir, self.announce)
         self._late = LateAnswers(engine, late.ask)
+        self._seen = Seen()
         # One job can be in it twice for a moment: claimed anew here, and its lost claim not noticed yet.
         self._jobs: set[ClaimedJob] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._free = threading.Event()
+        self._full = False
 
     def run(self) -> None:
         """Work until told to stop, then let running jobs write their end."""
@@ -119,9 +122,9 @@ class Worker:
     # -- claiming
 
     def _claim_some(self) -> bool:
-        held = self._running()
-        room = min(MOST_HELD - len(held), MOST_JOBS - sum(not job.paused for job in held), AT_ONCE)
-        if room <= 0:
+        room = self._room()
+        self._full = room <= 0
+        if self._full and (room := self._room()) <= 0:  # none has ended before it was said that this matters
             return False
         try:
             with store.read(self._engine) as conn:
@@ -135,6 +138,11 @@ class Worker:
             reach("claim.after_commit")
             self._start(row)
         return bool(rows)
+
+    def _room(self) -> int:
+        """How many more jobs may be taken now."""
+        held = self._running()
+        return min(MOST_HELD - len(held), MOST_JOBS - sum(not job.paused for job in held), AT_ONCE)
 
     def _claim(self, conn: Connection, most: int) -> list[RowMapping]:
         """The oldest jobs that nobody has: new, given back, or left by a worker that is gone.
@@ -151,7 +159,7 @@ class Worker:
         return rows
 
     def _start(self, row: RowMapping) -> None:
-        site = self._engine, self._site_key, self._pool, self._roads, self._settings.modules_dir
+        site = self._engine, self._site_key, self._pool, self._roads, self._settings.modules_dir, self._seen
         job = ClaimedJob(row, *site, self.announce, self._settings.on_pause)
         with self._lock:
             self._jobs.add(job)
@@ -170,12 +178,14 @@ class Worker:
         finally:
             with self._lock:
                 self._jobs.discard(job)
-            self.announce(job.id)
             self._free.set()
+            if self._full and self._bell is not None:
+                self._bell.end_wait()
 
     def _rest(self) -> None:
         if self._bell is None:
-            self._stopped.wait(IDLE_LOOK)
+            self._free.wait(IDLE_LOOK)
+            self._free.clear()
         elif heard := self._bell.wait(IDLE_LOOK):
             for job in self._running():
                 if job.id in heard:

@@ -256,7 +256,7 @@ def events(context: Context, args: Events) -> dict[str, Any]:
 def _at_the_end(context: Context, args: Events, end: float) -> dict[str, Any]:
     """What changed in a job, once it is over or *end* has come; until then only whether it is, is read."""
     waited = False
-    with context.site.changes.of(args.job) as change:
+    with context.site.changes.of(args.job, end=True) as change:
         while True:
             change.clear()
             with store.look(context.site.engine) as conn:

@@ -37,9 +37,7 @@ TRIES = 5
 #: Seconds: a connection that was used within them is taken to be alive.
 _USED_LATELY = 1.0
 
-_WRITING: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 _READING: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
-_LOOKING: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
@@ -69,7 +67,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot do that now (down, locked for too long, disk full).
     """
-    with understood(), _writing(engine).begin() as conn:
+    with understood(), sqlite.writing(engine) if _is_sqlite(engine) else engine.begin() as conn:
         yield conn
 
 
@@ -80,7 +78,7 @@ def read(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot be read now.
     """
-    with understood(), _reading(engine).connect() as conn:
+    with understood(), sqlite.reading(engine) if _is_sqlite(engine) else _reading(engine).connect() as conn:
         yield conn
 
 
@@ -91,7 +89,7 @@ def look(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unavailable: the database cannot be read now.
     """
-    with understood(), _looking(engine).connect() as conn:
+    with understood(), sqlite.looking(engine) if _is_sqlite(engine) else _reading(engine).connect() as conn:
         yield conn
 
 
@@ -129,21 +127,8 @@ def understood() -> Iterator[None]:
         raise Unavailable(failure.value) from error
 
 
-def _writing(engine: Engine) -> Engine:
-    """The same engine, whose transactions are known to write; made once."""
-    found = _WRITING.get(engine)
-    if found is None:
-        found = _WRITING[engine] = engine.execution_options(**{sqlite.WRITES: True})
-    return found
-
-
-def _looking(engine: Engine) -> Engine:
-    if engine.dialect.name != "sqlite":
-        return _reading(engine)
-    found = _LOOKING.get(engine)
-    if found is None:
-        found = _LOOKING[engine] = engine.execution_options(**{sqlite.ONE_LOOK: True})
-    return found
+def _is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
 
 
 def _reading(engine: Engine) -> Engine:
@@ -200,10 +185,12 @@ def _discard_after_disk_errors(engine: Engine) -> Engine:
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
     where = make_url(url).database
     if where in (None, "", ":memory:"):
-        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        engine = create_engine(
+            url, poolclass=StaticPool, connect_args={"check_same_thread": False, **_SQLITE}
+        )
     else:
         sqlite.make_private(str(where))
-        arguments = {"timeout": LOCK_TIMEOUT}
+        arguments = {"timeout": LOCK_TIMEOUT, **_SQLITE}
         engine = create_engine(url, pool_size=pool_size, pool_timeout=POOL_TIMEOUT, connect_args=arguments)
     sqlite.prepare(engine, lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT)
     return _discard_after_disk_errors(engine)
@@ -213,6 +200,8 @@ def _more_patience(raw: Any, record: Any) -> None:
     """Let statements take longer than the handshake may: pymysql has one limit for both."""
     raw._read_timeout = STATEMENT_TIMEOUT + CONNECT_TIMEOUT
 
+
+_SQLITE = {"factory": sqlite.BoundConnection}
 
 _MARIADB = {
     "charset": "utf8mb4",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, insert, select
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from . import clock
@@ -14,12 +16,20 @@ _KEPT = select(module_versions.c.module).where(*_THIS)
 _SOURCE = select(module_versions.c.source).where(*_THIS)
 #: Sources that were read; what lies under a hash never changes.
 _KNOWN: dict[tuple[str, str], str] = {}
+#: Versions that were seen in the table, where they stay for ever; by database.
+_SEEN: WeakKeyDictionary[Engine, set[tuple[str, str]]] = WeakKeyDictionary()
 _MOST_KNOWN = 100
 
 
 def keep_version(conn: Connection, module: str, sha256: str, source: str) -> None:
     """Keep the source of *module* under its hash, once."""
+    seen = _SEEN.setdefault(conn.engine, set())
+    if (module, sha256) in seen:
+        return
     if conn.execute(_KEPT, {"module": module, "sha256": sha256}).first() is not None:
+        if len(seen) >= _MOST_KNOWN:
+            seen.clear()
+        seen.add((module, sha256))
         return
     row = {"module": module, "sha256": sha256, "source": source, "first_seen": clock.now(conn)}
     try:

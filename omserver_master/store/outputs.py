@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from .schema import outputs
@@ -15,6 +15,12 @@ from .sitekey import SiteKey
 
 #: Characters of the line that lists show.
 FIRST_LINE = 200
+
+# Made once: every result with an output asks this.
+_IDS = select(outputs.c.digest, outputs.c.id).where(
+    outputs.c.digest.in_(bindparam("digests", expanding=True))
+)
+_ONCE = sqlite.insert(outputs).on_conflict_do_nothing().inline()
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f]")
 
@@ -79,9 +85,8 @@ def get_output(conn: Connection, site: SiteKey, output_id: int | None) -> bytes:
 def _ids(conn: Connection, digests: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for start in range(0, len(digests), 500):
-        some = outputs.c.digest.in_(digests[start : start + 500])
-        query = select(outputs.c.digest, outputs.c.id).where(some)
-        found.update((digest, id_) for digest, id_ in conn.execute(query))
+        some = {"digests": digests[start : start + 500]}
+        found.update((digest, id_) for digest, id_ in conn.execute(_IDS, some))
     return found
 
 
@@ -108,7 +113,7 @@ def _insert(conn: Connection, texts: Sequence[SealedOutput]) -> dict[str, int]:
         once = postgresql.insert(outputs).on_conflict_do_nothing().returning(outputs.c.digest, outputs.c.id)
         return {row.digest: row.id for row in conn.execute(once, rows)}
     if kind == "sqlite":
-        number = conn.execute(sqlite.insert(outputs).on_conflict_do_nothing().inline(), rows).rowcount
+        number = conn.execute(_ONCE, rows).rowcount
     else:
         number = conn.execute(mysql.insert(outputs).prefix_with("IGNORE").inline(), rows).rowcount
     return _ids(conn, [text.digest for text in texts]) if number == len(rows) else {}

@@ -47,6 +47,7 @@ _CHANGED = (
     .order_by(host_results.c.event, host_results.c.host_id)
     .limit(bindparam("most"))
 )
+_ALL = select(host_results).where(host_results.c.job_id == bindparam("job")).order_by(host_results.c.host_id)
 
 #: No event has more rows than this: who asks what is new gets it in pieces, however many hosts there are.
 ROWS_OF_EVENT: Final = 500
@@ -113,8 +114,7 @@ def mark_dispatched(
         steps.record(conn, job_id, done)
     sent = {"handle": handle, "connection": connection, "work": work}
     known, passed, number = remote_ids or {}, passed_over or {}, step or {}
-    states = _states(conn, job_id, host_ids)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "host_key": id_,
             "state": "dispatched",
@@ -126,9 +126,12 @@ def mark_dispatched(
             "step": number.get(id_, 1),
         }
         for id_ in host_ids
-        if states.get(id_) in OPEN_HOST
     ]
-    _change(conn, job_id, rows, begun=True)
+    if len(rows) == 1:
+        _change_open(conn, job_id, rows[0], begun=True)
+        return
+    states = _states(conn, job_id, host_ids)
+    _change(conn, job_id, [row for row in rows if states.get(row["host_key"]) in OPEN_HOST], begun=True)
 
 
 def mark_not_sent(conn: Connection, job_id: int, host_ids: Sequence[int], attempt: int) -> None:
@@ -160,6 +163,8 @@ def store_under(conn: Connection, job_id: int, stands: Fenced, ends: Iterable[Ho
     """As `store_results`, in a transaction that has locked the job's row already."""
     event, now = stands.event, stands.now
     batch = list(ends)
+    if len(batch) == 1 and _write_open(conn, job_id, stands, batch[0]):
+        return [batch[0].host_id]
     states = _states(conn, job_id, [end.host_id for end in batch])
     accepted: dict[int, HostResult] = {}
     late: set[int] = set()
@@ -215,6 +220,11 @@ def results(
         wanted.append(host_results.c.host_id > after)
     query = select(host_results).where(*wanted).order_by(host_results.c.host_id).limit(limit)
     return list(conn.execute(query).mappings())
+
+
+def all_results(conn: Connection, job_id: int) -> list[RowMapping]:
+    """As `results`, all of them: what a worker asks of every job."""
+    return list(conn.execute(_ALL, {"job": job_id}).mappings())
 
 
 def uncertain(conn: Connection, job_id: int) -> list[RowMapping]:
@@ -283,29 +293,27 @@ def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:
 
 def _states(conn: Connection, job_id: int, host_ids: Sequence[int]) -> dict[int, str]:
     states: dict[int, str] = {}
-    look = _look_up if conn.dialect.name == "postgresql" else _look_in
     for part in parts(host_ids):
-        states.update((id_, state) for id_, state in conn.execute(look(job_id, part)))
+        asked = {"job": job_id, "hosts": list(part)}
+        look = _look_up() if conn.dialect.name == "postgresql" else _LOOK_IN
+        states.update((id_, state) for id_, state in conn.execute(look, asked))
     return states
 
 
-def _look_in(job_id: int, host_ids: Sequence[int]) -> Select[Any]:
-    mine = host_results.c.job_id == job_id, host_results.c.host_id.in_(host_ids)
-    return select(host_results.c.host_id, host_results.c.state).where(*mine)
+_LOOK_IN = select(host_results.c.host_id, host_results.c.state).where(
+    host_results.c.job_id == bindparam("job"), host_results.c.host_id.in_(bindparam("hosts", expanding=True))
+)
 
 
-def _look_up(job_id: int, host_ids: Sequence[int]) -> Select[Any]:
-    """As `_look_in`, a row at a time by its key.
+@cache
+def _look_up() -> Select[Any]:
+    """As `_LOOK_IN`, a row at a time by its key.
 
     PostgreSQL takes a job that it has no statistics of for a small one, and would read all of its rows, with
     every version of them that was not vacuumed yet.
     """
-    asked = (
-        func.unnest(bindparam("asked", list(host_ids), ARRAY(Integer)))
-        .table_valued("host_id")
-        .render_derived()
-    )
-    mine = host_results.c.job_id == job_id, host_results.c.host_id == asked.c.host_id
+    asked = func.unnest(bindparam("hosts", type_=ARRAY(Integer))).table_valued("host_id").render_derived()
+    mine = host_results.c.job_id == bindparam("job"), host_results.c.host_id == asked.c.host_id
     row = select(host_results.c.host_id, host_results.c.state).where(*mine).offset(0).lateral()
     return select(row.c.host_id, row.c.state).select_from(asked.join(row, true()))
 
@@ -338,16 +346,35 @@ def _columns(end: HostResult, event: int, now: float, late: bool) -> dict[str, A
     }
 
 
+def _write_open(conn: Connection, job_id: int, stands: Fenced, end: HostResult) -> bool:
+    """Store the one end of a host that has none yet, without looking first; whether it had none."""
+    if end.state in OPEN_HOST:
+        return False
+    row = _columns(end, stands.event, stands.now, end.late)
+    _put_texts(conn, [row], {end.host_id: end})
+    return _change_open(conn, job_id, row)
+
+
 def _write(conn: Connection, job_id: int, rows: list[dict[str, Any]], ends: Mapping[int, HostResult]) -> None:
-    if not rows:
-        return
+    if rows:
+        _put_texts(conn, rows, ends)
+        _change(conn, job_id, rows)
+
+
+def _put_texts(conn: Connection, rows: list[dict[str, Any]], ends: Mapping[int, HostResult]) -> None:
+    """Store what the hosts printed, and name it in their rows."""
     texts = [text for end in ends.values() for text in (end.stdout, end.stderr) if text]
     ids = put_sealed(conn, texts)
     for row in rows:
         end = ends[row["host_key"]]
         row["stdout_id"] = ids[end.stdout.digest] if end.stdout else None
         row["stderr_id"] = ids[end.stderr.digest] if end.stderr else None
-    _change(conn, job_id, rows)
+
+
+def _change_open(conn: Connection, job_id: int, row: Mapping[str, Any], *, begun: bool = False) -> bool:
+    """As `_change`, of one row that has no end yet; whether there was such a row."""
+    names = tuple(name for name in row if name != "host_key")
+    return bool(conn.execute(_update_open(names, begun=begun), {"job": job_id, **row}).rowcount)
 
 
 def _change(conn: Connection, job_id: int, rows: list[dict[str, Any]], *, begun: bool = False) -> None:
@@ -373,8 +400,13 @@ def _change(conn: Connection, job_id: int, rows: list[dict[str, Any]], *, begun:
 
 
 @cache
-def _update(names: tuple[str, ...], *, begun: bool) -> Executable:
+def _update(names: tuple[str, ...], *, begun: bool) -> Update:
     return _this_row().values({name: bindparam(name) for name in names} | (_BEGUN if begun else {}))
+
+
+@cache
+def _update_open(names: tuple[str, ...], *, begun: bool) -> Update:
+    return _update(names, begun=begun).where(host_results.c.state.in_(sorted(OPEN_HOST)))
 
 
 @cache

@@ -7,14 +7,14 @@ import random
 import sqlite3
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, event
 
-#: The execution option that marks a transaction as one that will write.
-WRITES = "omserver_writes"
-#: The same, for a look of one statement, which sees one moment without a transaction.
-ONE_LOOK = "omserver_one_look"
 #: How many steps of SQLite's machine pass between two looks at the clock.
 _STEPS = 50_000
 #: Seconds between two tries to get the write lock: at first, and at most. A commit takes about as long as the
@@ -34,16 +34,16 @@ def make_private(path: str) -> None:
 
 
 def prepare(engine: Engine, *, lock_timeout: float, statement_timeout: float) -> None:
-    """Make every connection of *engine* durable, bounded in time (seconds), with transactions begun by us.
+    """Make every connection of *engine* durable and bounded in time (seconds), with transactions begun by us.
 
-    A transaction that will write takes its lock at the start: one that read first could not get it later. Of
-    one process only one at a time tries to.
+    It has to make `BoundConnection` ones.
     """
-    gate = _Gate(lock_timeout)
+    _SITES[engine] = _Site(Engine(engine.pool, engine.dialect, engine.url), lock_timeout)
 
     @event.listens_for(engine, "connect")
-    def connected(raw: sqlite3.Connection, record: Any) -> None:
+    def connected(raw: BoundConnection, record: Any) -> None:
         raw.isolation_level = None
+        raw.patience = statement_timeout
         for pragma in (
             "journal_mode = WAL",
             "synchronous = FULL",
@@ -51,41 +51,95 @@ def prepare(engine: Engine, *, lock_timeout: float, statement_timeout: float) ->
             f"busy_timeout = {int(lock_timeout * 1000)}",
         ):
             raw.execute(f"PRAGMA {pragma}").close()
-        record.info["deadline"] = deadline = _Deadline(statement_timeout)
-        raw.set_progress_handler(deadline.passed, _STEPS)
+        raw.set_progress_handler(raw.late, _STEPS)
 
     @event.listens_for(engine, "begin")
     def begun(conn: Connection) -> None:
-        options = conn.get_execution_options()
-        if options.get(ONE_LOOK):
-            return
-        if not options.get(WRITES):
-            conn.exec_driver_sql("BEGIN")
-            return
-        end = time.monotonic() + lock_timeout
-        gate.enter(conn.connection.info)
-        _take_lock(conn, end, lock_timeout)
+        conn.exec_driver_sql("BEGIN")
 
-    @event.listens_for(engine, "commit")
-    @event.listens_for(engine, "rollback")
-    def ended(conn: Connection) -> None:
-        if not conn.invalidated:
-            gate.leave(conn.connection.info)
 
-    @event.listens_for(engine, "checkin")
-    @event.listens_for(engine, "invalidate")
-    @event.listens_for(engine, "soft_invalidate")
-    def given_back(raw: object, record: Any, *_: object) -> None:
-        gate.leave(record.info)
+class BoundConnection(sqlite3.Connection):
+    """Stops a statement that takes longer than ``patience`` seconds."""
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def executing(conn: Connection, *_: Any) -> None:
-        conn.connection.info["deadline"].start()
+    patience = float("inf")
+    end = float("inf")
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or _BoundCursor)
+
+    def late(self) -> bool:
+        return time.monotonic() > self.end
+
+
+class _BoundCursor(sqlite3.Cursor):
+    def execute(self, *statement: Any) -> Any:
+        self._begin()
+        return super().execute(*statement)
+
+    def executemany(self, *statement: Any) -> Any:
+        self._begin()
+        return super().executemany(*statement)
+
+    def _begin(self) -> None:
+        bound = cast(BoundConnection, self.connection)
+        bound.end = time.monotonic() + bound.patience
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What the transactions of an engine share.
+
+    Attributes:
+        bare: the same connections and no hooks: they double the price of a short statement.
+        gate: lets one thread of this process through at a time, or any after *lock_timeout*.
+    """
+
+    bare: Engine
+    lock_timeout: float
+    gate: threading.Lock = field(default_factory=threading.Lock)
+
+
+_SITES: WeakKeyDictionary[Engine, _Site] = WeakKeyDictionary()
+
+
+def bare(engine: Engine) -> Engine:
+    """The engine behind *engine* which these three use; it begins no transactions."""
+    return _SITES[engine].bare
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes, with its lock from the start: one that read first could not get it later."""
+    site = _SITES[engine]
+    end = time.monotonic() + site.lock_timeout
+    through = site.gate.acquire(timeout=site.lock_timeout)
+    try:
+        with site.bare.begin() as conn:
+            _take_lock(conn, end, site.lock_timeout)
+            yield conn
+    finally:
+        if through:
+            site.gate.release()
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads, and sees one moment."""
+    with bare(engine).connect() as conn:
+        _raw(conn).execute("BEGIN").close()
+        yield conn
+
+
+@contextmanager
+def looking(engine: Engine) -> Iterator[Connection]:
+    """A connection for one statement, which sees one moment without a transaction."""
+    with bare(engine).connect() as conn:
+        yield conn
 
 
 def _take_lock(conn: Connection, end: float, lock_timeout: float) -> None:
     """Begin to write, waiting for other processes until *end*."""
-    raw: Any = conn.connection.dbapi_connection
+    raw = _raw(conn)
     raw.execute("PRAGMA busy_timeout = 0").close()
     pause = _TRY_AGAIN
     try:
@@ -103,31 +157,5 @@ def _take_lock(conn: Connection, end: float, lock_timeout: float) -> None:
         raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}").close()
 
 
-class _Gate:
-    """Lets one thread of this process through at a time, and any after some *seconds*."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock = threading.Lock()
-
-    def enter(self, info: Any) -> None:
-        self.leave(info)
-        info["through"] = self._lock.acquire(timeout=self._seconds)
-
-    def leave(self, info: Any) -> None:
-        if info.pop("through", False):
-            self._lock.release()
-
-
-class _Deadline:
-    """Stops a statement that takes longer than it may."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end = float("inf")
-
-    def start(self) -> None:
-        self._end = time.monotonic() + self._seconds
-
-    def passed(self) -> bool:
-        return time.monotonic() > self._end
+def _raw(conn: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, conn.connection.dbapi_connection)

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Engine
 
 from omserver_client.errors import Unavailable
 from omserver_master.jobs import roads
 from omserver_master.jobs.board import JobHost, Route
 from omserver_master.jobs.roads import SiteRoads
 from omserver_master.store import connections
+from omserver_master.store.engine import make_engine
 from omserver_master.store.sitekey import SiteKey
 
 SIM = {
@@ -53,7 +53,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Table:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = create_engine("sqlite://", poolclass=StaticPool)
+    made = make_engine("sqlite://")
     yield made
     made.dispose()
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import create_engine
 
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.jobs import claiming
+from omserver_master.jobs.bell import Bell
 from omserver_master.jobs.claimed import ClaimedJob
+from omserver_master.jobs.claiming import MOST_JOBS
 from omserver_master.jobs.recorder import LEASE
 from omserver_master.jobs.worker import AT_ONCE, Worker
 from omserver_master.settings import load_settings, open_home
+from omserver_master.store.engine import make_engine
 from omserver_master.store.limits import Limits
 from omserver_master.store.sitekey import make_site_key
 
@@ -26,6 +29,7 @@ class LostJob:
     """A claim that ran out while the database was away."""
 
     id = 17
+    paused = False
 
     def run(self) -> None:
         raise LeaseLost
@@ -34,13 +38,13 @@ class LostJob:
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Makes a worker with settings."""
-    engine = create_engine("sqlite://")
+    engine = make_engine("sqlite://")
 
-    def make(**more: str) -> Worker:
+    def make(bell: Bell | None = None, **more: str) -> Worker:
         settings = load_settings({"OMSERVER_HOME": str(tmp_path / "home"), **more})
         open_home(settings)
         make_site_key(settings.site_key)
-        return Worker("w", settings, engine, cast(Any, None), None)
+        return Worker("w", settings, engine, cast(Any, None), bell)
 
     yield make
     engine.dispose()
@@ -70,7 +74,7 @@ def test_a_claimed_job_waits_for_the_database_no_longer_than_its_claim_lasts(
     monkeypatch.setattr("omserver_master.jobs.claimed.LEASE", 0.05)
     monkeypatch.setattr("omserver_master.jobs.claimed.TRY_AGAIN", 0.01)
     job, looks = cast(Any, ClaimedJob.__new__(ClaimedJob)), []
-    job.id, job._engine = 17, create_engine("sqlite://")
+    job.id, job._engine = 17, make_engine("sqlite://")
 
     def look(conn: object) -> None:
         looks.append(conn)
@@ -96,5 +100,18 @@ def test_a_worker_whose_clock_is_wrong_goes_by_the_databases(monkeypatch: pytest
     row |= {"title": "", "user": "alice", "lease_until": 2_000_000_000.0 + LEASE}
     monkeypatch.setattr(time, "time", lambda: 5.0)
     nothing, roads = cast(Any, None), cast(Any, SimpleNamespace(names=dict))
-    job = ClaimedJob(cast(Any, row), nothing, nothing, nothing, roads, Path(), lambda _: None)
+    job = ClaimedJob(cast(Any, row), nothing, nothing, nothing, roads, Path(), nothing, lambda _: None)
     assert job._now() == pytest.approx(2_000_000_000.0, abs=5.0)
+
+
+def test_a_full_worker_looks_at_the_queue_as_soon_as_a_job_has_ended(make: Callable[..., Worker]) -> None:
+    left, right = Bell.pair()
+    with closing(left), closing(right):
+        worker = make(right)
+        jobs = [cast(ClaimedJob, LostJob()) for _ in range(MOST_JOBS)]
+        worker._jobs |= set(jobs)
+        assert not worker._claim_some()
+        worker._run_job(jobs[0])
+        began = time.monotonic()
+        assert right.wait(20.0) == set()
+        assert time.monotonic() - began < 10

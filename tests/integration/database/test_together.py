@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import IntegrityError
 
 from omserver_client.errors import BadRequest, Unavailable
-from omserver_master.store import audit, schema
+from omserver_master.store import audit, schema, sqlite
 from omserver_master.store.engine import begin, make_engine, read
 from omserver_master.store.schema_version import upgrade
 from omserver_master.store.together import transact_together
@@ -68,7 +68,7 @@ def test_those_who_wait_at_the_same_time_are_committed_together(file_engine: Eng
     commits: list[Connection] = []
     names = [f"user {number}" for number in range(12)]
     crowd = Crowd(file_engine)
-    event.listen(file_engine, "commit", commits.append)
+    event.listen(sqlite.bare(file_engine), "commit", commits.append)
     crowd.run({name: add(name) for name in names})
     assert users(file_engine) == set(names)
     assert sorted(crowd.answers.values()) == list(range(2, 14))
@@ -112,7 +112,7 @@ def test_a_commit_that_fails_is_told_to_all_of_them(file_engine: Engine) -> None
         if len(tries) == 4:  # after the writers and the first, the one of all others
             raise Unavailable("The disk does not accept writes.")
 
-    event.listen(file_engine, "commit", refuse)
+    event.listen(sqlite.bare(file_engine), "commit", refuse)
     crowd = Crowd(file_engine)
     names = [f"user {number}" for number in range(4)]
     crowd.run({name: add(name) for name in names})
