@@ -223,9 +223,10 @@ class Client(ConnectionCalls, HostCalls):
         """Submit a job: ``{job, repeated}``.
 
         *key* is the idempotency key (by default a fresh one); *options* are ``confirm``, ``timeout`` and
-        ``start_before`` (seconds), ``dry_run``, ``until`` (unix seconds): until when hosts that are
-        unreachable are tried again, and ``locks`` (names; ``host``: each host) with ``lock_mode``: what to do
-        while another job holds one (``queue``, ``skip``, ``refuse``).
+        ``start_before`` (seconds), ``dry_run``, ``rollout``: how it goes over its hosts (docs/jobs.md),
+        ``until`` (unix seconds): until when hosts that are unreachable are tried again, and ``locks`` (names;
+        ``host``: each host) with ``lock_mode``: what to do while another job holds one (``queue``, ``skip``,
+        ``refuse``).
 
         Raises:
             Locked: with ``refuse``, another job has one of the locks.

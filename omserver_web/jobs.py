@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from .words import HOST_STATES, JOB_STATES, OVER
 
 bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 
+#: Within how many hours the list can look back.
+LATELY = (1, 8, 24, 72, 168, 720)
 #: Jobs on one page of the list.
 PAGE = 50
 #: Hosts on one page of a job.
@@ -26,9 +29,12 @@ FEW = 4
 def index():
     """The jobs, newest first."""
     wanted = {name: request.args.get(name, "").strip() for name in ("state", "module", "user", "host")}
-    asked = {name: text or None for name, text in wanted.items()}
+    asked: dict[str, Any] = {name: text or None for name, text in wanted.items()}
+    wanted["hours"] = request.args.get("hours", "").strip()
+    hours = number(wanted["hours"])
+    asked["since"] = time.time() - hours * 3600 if hours in LATELY else None
     answer = ask("job.list", limit=PAGE, before=number(request.args.get("before")), **asked)
-    return render_template("jobs/list.html", **answer, wanted=wanted, states=JOB_STATES)
+    return render_template("jobs/list.html", **answer, wanted=wanted, states=JOB_STATES, lately=LATELY)
 
 
 @bp.get("/<int:job>")

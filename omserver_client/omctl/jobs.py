@@ -18,6 +18,7 @@ from .rerun import rerun
 from .run_module import job_document, watch
 from .show import console, counts_text, json_option, local_time, print_json, print_table, state_word
 from .visible import visible_line
+from .when import past
 
 
 @click.command()
@@ -25,9 +26,11 @@ from .visible import visible_line
 @click.option("--module", help="Only jobs of this module.")
 @click.option("--user", help="Only jobs of this user.")
 @click.option("--host", help="Only jobs on this host.")
+@click.option("--since", type=past, metavar="TIME", help="Only jobs from then on: 2h, 3d, today, a date.")
+@click.option("--until", type=past, metavar="TIME", help="Only jobs up to then.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="At most so many.")
 @json_option
-def jobs(as_json: bool, limit: int, **wanted: str | None) -> None:
+def jobs(as_json: bool, limit: int, **wanted: Any) -> None:
     """List jobs, the newest first."""
     with master() as client:
         answer = client.jobs(limit=limit, **{name: value for name, value in wanted.items() if value})

@@ -73,19 +73,17 @@ def read_output(client: Client, job: int, host_id: int, stream: str) -> tuple[by
 def outputs_as_json(client: Client, job: int, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The *results* with their outputs as text, bytes that are not UTF-8 written out as ``\\xff``.
 
-    An output that was removed since is null, and ``removed`` says when.
+    ``stdout_cut`` and ``stderr_cut`` say how many bytes were cut off. An output that was removed since is
+    null, and ``removed`` says when.
     """
     full = []
     for result in results:
-        texts: dict[str, str | None] = {}
+        texts: dict[str, str | int | None] = {}
         for stream in ("stdout", "stderr"):
             try:
-                text = (
-                    read_output(client, job, result["host_id"], stream)[0]
-                    if result[f"{stream}_bytes"]
-                    else b""
-                )
-                texts[stream] = text.decode("utf-8", errors="backslashreplace")
+                there = result[f"{stream}_bytes"]
+                text, cut = read_output(client, job, result["host_id"], stream) if there else (b"", 0)
+                texts |= {stream: text.decode("utf-8", errors="backslashreplace"), f"{stream}_cut": cut}
             except NotFound as gone:
                 texts |= {stream: None, "removed": str(gone)}
         full.append({**result, **texts})

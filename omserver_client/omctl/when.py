@@ -35,6 +35,28 @@ def moment(text: str) -> float:
         ) from None
 
 
+def past(text: str) -> float:
+    """``2h``, ``3d`` or ``90m`` ago, ``today`` and ``yesterday`` from their beginning, or a date and time.
+
+    By this machine's clock where no other is named; the answer is in unix seconds.
+
+    Raises:
+        click.BadParameter: it is none of these.
+    """
+    said = text.strip().lower()
+    if span := _SPAN.fullmatch(f"+{said}"):
+        return time.time() - int(span[1]) * _SECONDS[span[2]]
+    try:
+        if said in ("today", "yesterday"):
+            today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+            return (today - timedelta(said == "yesterday")).astimezone().timestamp()
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no time; say 2h, 3d, today, yesterday, or 2026-11-27 18:00."
+        ) from None
+
+
 def whole_moment(seconds: float) -> str:
     """A moment as nobody can mistake it: weekday, date, time and time zone of this machine."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%A %Y-%m-%d %H:%M:%S %Z")

@@ -119,6 +119,7 @@ class FakeMaster:
         self.results: list[Json] = [result(1, "ok"), result(2, "ok")]
         self.job: Json = job("succeeded", ok=2)
         self.output = b"first\n"
+        self.cut = 0
         self.host: Json = HOST
         self.module: Json = MODULE
         self.confirm: int | None = None
@@ -231,7 +232,7 @@ class FakeMaster:
         return {
             "text": base64.b64encode(piece).decode(),
             "bytes_total": len(self.output),
-            "cut_bytes": 0,
+            "cut_bytes": self.cut,
             "next": end if end < len(self.output) else None,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -435,6 +436,10 @@ def test_the_filters_of_the_jobs_reach_the_master(browser: Browser, master: Fake
     wanted = {"state": "failed", "module": "1001", "user": "li", "host": "web-01", "before": 9, "limit": 50}
     assert master.asked("job.list") == [wanted]
     assert "before=7" in text, "the next page begins where this one ends"
+    assert "hours=24" in browser.get("/jobs?hours=24").text
+    assert master.asked("job.list")[-1]["since"] == pytest.approx(time.time() - 86_400, abs=30)
+    browser.get("/jobs?hours=9999")
+    assert "since" not in master.asked("job.list")[-1]
 
 
 def test_a_module_says_what_it_takes(browser: Browser) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 import pytest
 
-from omserver_client.omctl.when import _named, moment, whole_moment
+from omserver_client.omctl.when import _named, moment, past, whole_moment
 
 WEDNESDAY = datetime(2026, 11, 25, 14, 30)
 
@@ -59,3 +59,16 @@ def test_a_moment_is_by_the_clock_of_this_machine_and_told_back_whole() -> None:
 def test_what_is_no_moment_is_refused_with_examples(said: str) -> None:
     with pytest.raises(click.BadParameter, match="fri 18:00"):
         moment(said)
+
+
+def test_a_moment_of_the_past_is_so_long_ago_or_a_day_from_its_beginning() -> None:
+    assert past("2h") == pytest.approx(time.time() - 7200, abs=5)
+    assert past("2026-11-20 18:00") == datetime.fromisoformat("2026-11-20T18:00+01:00").timestamp()
+    assert whole_moment(past("Yesterday"))[-12:-4] == "00:00:00"
+    assert past("yesterday") < past("today") <= time.time()
+
+
+@pytest.mark.parametrize("said", ["+2h", "friday", "2 h", ""])
+def test_what_is_no_moment_of_the_past_is_refused_with_examples(said: str) -> None:
+    with pytest.raises(click.BadParameter, match="yesterday"):
+        past(said)

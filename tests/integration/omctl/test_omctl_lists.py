@@ -40,6 +40,12 @@ def test_what_a_table_holds_cannot_act_on_the_terminal(logged_in: FakeMaster, om
 def test_jobs_and_a_job_are_shown(logged_in: FakeMaster, omctl: Omctl) -> None:
     assert "2 ok" in omctl("jobs", "--state", "succeeded", "--host", "web-01").out
     assert logged_in.sent("job.list").args == {"limit": 20, "state": "succeeded", "host": "web-01"}
+    omctl("jobs", "--since", "2026-11-20 10:00+00:00", "--until", "2026-11-20T12:00Z")
+    assert logged_in.sent("job.list").args == {
+        "limit": 20,
+        "since": 1_795_168_800.0,
+        "until": 1_795_176_000.0,
+    }
     shown = omctl("job", "show", "7")
     assert "web-02" in shown.out
     assert shown.code == 0

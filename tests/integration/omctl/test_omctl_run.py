@@ -64,13 +64,14 @@ def test_the_exit_code_says_how_the_hosts_ended(
 
 
 def test_run_as_json_is_one_document_with_all_results(logged_in: FakeMaster, omctl: Omctl) -> None:
-    logged_in.output = b"\x1b[31mcaf\xe9 \xc2\x9b\n"
+    logged_in.output, logged_in.cut = b"\x1b[31mcaf\xe9 \xc2\x9b\n", 17
     ended = omctl(*RUN, "--json", "--output")
     assert ended.out.isascii()
     document = ended.document
     assert document["job"]["state"] == "succeeded"  # type: ignore[index]
     assert [row["host"] for row in document["results"]] == ["web-01", "web-02"]  # type: ignore[attr-defined]
     assert document["results"][0]["stdout"] == "\x1b[31mcaf\\xe9 \x9b\n"  # type: ignore[index]
+    assert document["results"][0]["stdout_cut"] == 17  # type: ignore[index]
 
 
 def test_what_a_host_prints_cannot_act_on_the_terminal(logged_in: FakeMaster, omctl: Omctl) -> None:
