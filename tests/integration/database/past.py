@@ -7,11 +7,11 @@ import threading
 from collections.abc import Sequence
 
 from people import add_person, furnish
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from omserver_master.keeping import Keep, Purge, Purged
 from omserver_master.store import clock, jobs, leases, outputs, pins, results, schema, steps
-from omserver_master.store.engine import begin, read
+from omserver_master.store.engine import begin, read, transact
 from omserver_master.store.results import HostResult
 from omserver_master.store.sitekey import SiteKey
 from omserver_master.store.steps import StepDone
@@ -22,7 +22,7 @@ _MESSAGES = itertools.count()
 
 
 class Past:
-    """Jobs that ended some days ago, with what their hosts printed."""
+    """Jobs that ended some days ago, with what their hosts printed; written as workers do."""
 
     def __init__(self, engine: Engine, site: SiteKey) -> None:
         self.engine, self.site = engine, site
@@ -38,9 +38,10 @@ class Past:
             "repeat": "once", "timeout": 60, "start_before": 2e9,
         }  # fmt: skip
         chosen = self.hosts[: len(texts)]
-        with begin(self.engine) as conn:
-            members = [{"host_id": host, "host": "h", "ip": ""} for host in chosen]
-            id_ = jobs.add_job(conn, job, members)["id"]
+        members = [{"host_id": host, "host": "h", "ip": ""} for host in chosen]
+
+        def write(conn: Connection) -> int:
+            id_: int = jobs.add_job(conn, job, members)["id"]
             leases.claim_this(conn, id_, "w1", 30)
             first = outputs.seal(self.site, before)
             done = [StepDone(host, 1, "w", "c", "h", 0, first, None, 0, 0, 0.1) for host in chosen]
@@ -54,7 +55,9 @@ class Past:
             then = clock.now(conn) - days * DAY
             change = update(schema.jobs).where(schema.jobs.c.id == id_)
             conn.execute(change.values(created=then - 1, finished=then))
-        return id_
+            return id_
+
+        return transact(self.engine, write)
 
     def purge(self, keep: Keep = KEEP, stop: threading.Event | None = None) -> Purged:
         return Purge(self.engine, self.site, keep, stop, pauses=False).run("test")
