@@ -17,6 +17,8 @@ bp = Blueprint("connections", __name__)
 
 #: Seconds that a try may take beyond the usual.
 TRY_WAIT = 25.0
+#: Where the fault of the field for machines is, among those of settings.
+MACHINES = "@machines"
 #: Hosts that can be picked to try a connection on.
 OFFERED = 200
 
@@ -48,10 +50,13 @@ def add():
     kind, name = request.form.get("kind", ""), request.form.get("name", "").strip()
     settings = {key: value for key, value in typed().items() if value}
     try:
-        ask("connections.add", wait=TRY_WAIT, connection=name, kind=kind, settings=settings)
+        added = ask(
+            "connections.add", wait=TRY_WAIT, connection=name, kind=kind, settings=settings, **_machines()
+        )
     except (BadRequest, NotFound) as refused:
         return _form(kind, settings, name, refused), STATUS.get(refused.code, 400)
-    ask("connections.try", wait=TRY_WAIT, connection=name)
+    if added["here"]:
+        ask("connections.try", wait=TRY_WAIT, connection=name)
     return redirect(url_for("connections.show", name=name), 303)
 
 
@@ -71,10 +76,11 @@ def change(name: str):
     :raise 400: something in the form cannot be; the page says what, at its field.
     """
     changes: dict[str, Any] = typed() | dict.fromkeys(request.form.getlist("forget"))
+    machines = _machines()
     new_name = request.form.get("name", name).strip()
     try:
-        if changes:
-            ask("connections.set", wait=TRY_WAIT, connection=name, settings=changes)
+        if changes or machines:
+            ask("connections.set", wait=TRY_WAIT, connection=name, settings=changes, **machines)
         if new_name != name:
             ask("connections.rename", connection=name, name=new_name)
     except BadRequest as refused:
@@ -142,6 +148,12 @@ def settings_of(kind: str) -> list[dict[str, Any]] | None:
     return next((each["settings"] for each in kinds if each["kind"] == kind), None)
 
 
+def _machines() -> dict[str, list[str]]:
+    """The machines that the form names, as an argument; none where it does not ask for them."""
+    named = request.form.get("machines")
+    return {} if named is None else {"machines": named.replace(",", " ").split()}
+
+
 def _form(kind: str, filled: Mapping[str, Any], name: str = "", refused: Refused | None = None) -> str:
     kinds = ask("connections.kinds")["kinds"]
     chosen = next((each for each in kinds if each["kind"] == kind), None)
@@ -153,6 +165,7 @@ def _form(kind: str, filled: Mapping[str, Any], name: str = "", refused: Refused
         declared=declared,
         filled=filled,
         name=name,
+        machines=_machines().get("machines", chosen["machines"] if chosen else []),
         secrets=[],
         **_faults(declared, filled, refused),
     )
@@ -173,6 +186,7 @@ def _page(
         declared=declared,
         filled=found["settings"] if filled is None else filled,
         secrets=found["secrets"],
+        machines=found["machines"] if filled is None else _machines().get("machines", found["machines"]),
         name=name,
         trial=trial,
         saved="saved" in request.args,
@@ -193,6 +207,8 @@ def _faults(
         said = _("This field must be filled in.") if not filled.get(setting["name"]) else retold(refused.text)
         fault = setting_rule(setting) if chinese() and said == refused.text else said
         return {"faults": {setting["name"]: fault}, "problem": "", "detail": ""}
+    if field == "machines":
+        return {"faults": {MACHINES: retold(refused.text)}, "problem": "", "detail": ""}
     if field == "connection" and request.endpoint != "connections.remove":
         return {"faults": {"": retold(refused.text)}, "problem": "", "detail": ""}
     return {"faults": {}, "problem": error_sentence(refused.code), "detail": own_words(refused)}

@@ -49,6 +49,17 @@ SENTENCES = (
     _l("Stopped after 1 failure (limit %(limit)s)."),
     _l("Stopped after %(count)s failures (limit %(limit)s)."),
     _l("No worker is running."),
+    _l("No worker on machine %(machine)s is running."),
+    _l("No worker on any of the machines %(machines)s is running."),
+    _l("The worker on machine %(machines)s is busy."),
+    _l("All %(number)s workers on machine %(machines)s are busy."),
+    _l(
+        "No machine reaches all of these hosts: %(hosts)s. Run a job on those of one machine,"
+        " or let their connections be served by one in common (omctl connection set NAME --machine MACHINE)."
+    ),
+    _l("%(name)s is served by %(machines)s; it can't be asked from %(machine)s, a job over it can."),
+    _l("'%(name)s' is no name of a machine: 1 to 64 letters, digits, dots, hyphens and underscores."),
+    _l("A connection names %(number)s machines at most."),
     _l("The worker is busy; 1 job is before it."),
     _l("The worker is busy; %(ahead)s jobs are before it."),
     _l("All %(number)s workers are busy; 1 job is before it."),

@@ -436,12 +436,14 @@ class FakeMaster:
             {**plain, "name": "profile", "type": "choice", "choices": ["modern", "legacy"]},
             {**plain, "name": "forks", "type": "number", "choices": [], "default": 10},
         ]
-        return {"kinds": [{"kind": "salt", "keeps_hosts": True, "settings": settings}]}
+        kind = {"kind": "salt", "keeps_hosts": True, "machines": ["gd-1"], "settings": settings}
+        return {"kinds": [kind]}
 
     def _one_connection(self, name: str) -> dict[str, Any]:
         if name not in ("salt", "jump"):
             raise NotFound
         state = {"enabled": True, "state": "down", "reason": self.text, "since": 1_700_000_000.0, "hosts": 2}
+        state |= {"machines": ["sz-1", "sz-2"] if name == "jump" else [], "here": name != "jump"}
         settings = {"url": self.text, "forks": 5}
         return {"id": 1, "name": name, "kind": "salt", "settings": settings, "secrets": ["password"], **state}
 
@@ -451,14 +453,21 @@ class FakeMaster:
     def _connections_show(self, connection: str) -> dict[str, Any]:
         return self._one_connection(connection)
 
-    def _connections_add(self, connection: str, kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def _connections_add(
+        self, connection: str, kind: str, settings: dict[str, Any], machines: list[str] | None = None
+    ) -> dict[str, Any]:
         if not settings.get("url"):
             raise BadRequest("Connection x: url is missing.", field="settings.url")
         if connection == "salt":
             raise BadRequest("There is a connection 'salt' already.", field="connection")
-        return self._one_connection("salt")
+        return self._one_connection("jump" if machines else "salt")
 
-    def _connections_set(self, connection: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def _connections_set(
+        self, connection: str, settings: dict[str, Any], machines: list[str] | None = None
+    ) -> dict[str, Any]:
+        if machines == ["深圳"]:
+            text = "'深圳' is no name of a machine: 1 to 64 letters, digits, dots, hyphens and underscores."
+            raise BadRequest(text, field="machines")
         if settings.get("forks") == "many":
             raise BadRequest("Connection salt: forks: It must be a number.", field="settings.forks")
         return self._one_connection(connection)
@@ -506,7 +515,7 @@ class FakeMaster:
 
     def _status(self) -> dict[str, Any]:
         road = {"name": "salt", "kind": "salt", "state": "down", "reason": HOSTILE, "since": 1_700_000_000.0}
-        worker = {"name": "one", "alive": True, "jobs": 1}
+        worker = {"name": "one", "machine": "gd-1", "alive": True, "jobs": 1}
         counts = {"queued": 1, "running": 2}
         return {"version": "1", "database": "ok", "workers": [worker], "connections": [road], **counts}
 

@@ -44,8 +44,8 @@ def check(conn: Connection, rows: Sequence[RowMapping], engines: Collection[str]
         return found
     told = _told({row["name"]: of_hosts[row["id"]] for row in rows if row["id"] in of_hosts})
     raise BadRequest(
-        f"No machine reaches all of these hosts: {told}. Run a job for each, or let their connections be"
-        " served by a machine in common (omctl connection set NAME --machine MACHINE).",
+        f"No machine reaches all of these hosts: {told}. Run a job on those of one machine,"
+        " or let their connections be served by one in common (omctl connection set NAME --machine MACHINE).",
         field="hosts",
     )
 
@@ -96,13 +96,12 @@ def _in_common(of_hosts: Iterable[frozenset[str]]) -> Machines:
 
 
 def _told(of_hosts: Mapping[str, frozenset[str]]) -> str:
-    """Which hosts are reached by which machines."""
+    """The hosts, and in brackets the machines that reach them."""
     groups: dict[frozenset[str], list[str]] = {}
     for host, names in of_hosts.items():
         groups.setdefault(names, []).append(host)
-    return "; ".join(f"{_some(hosts)} by {' or '.join(sorted(names))}" for names, hosts in groups.items())
+    return "; ".join(f"{_some(hosts)} ({', '.join(sorted(names))})" for names, hosts in groups.items())
 
 
 def _some(hosts: Sequence[str]) -> str:
-    more = len(hosts) - _NAMED
-    return ", ".join(hosts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join([*hosts[:_NAMED], *(["..."] if len(hosts) > _NAMED else [])])

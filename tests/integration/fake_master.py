@@ -242,7 +242,7 @@ class FakeMaster:
 
     def status(self, args: Json) -> Json:
         down = {"name": "default", "kind": "salt", "state": "down", "reason": "no answer", "since": 1.0}
-        worker = {"name": "worker-1", "alive": True, "jobs": 1}
+        worker = {"name": "worker-1", "machine": "gd-1", "alive": True, "jobs": 1}
         return {
             "version": "1",
             "database": "ok",

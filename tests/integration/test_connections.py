@@ -135,7 +135,7 @@ def test_a_job_that_no_machine_can_do_is_refused_when_it_is_looked_at_and_when_i
         client.add_connection(f"to-{host}", "local", machines=[machine])
         client.add_host(host, ways=[{"connection": f"to-{host}"}])
     for ask in (client.preview, client.submit):
-        with pytest.raises(BadRequest, match="near-1 by gd-1; far-1 by sz-1") as refused:
+        with pytest.raises(BadRequest, match=r"near-1 \(gd-1\); far-1 \(sz-1\)\. Run") as refused:
             ask("1003", {}, ["near-1", "far-1"])
         assert refused.value.details["field"] == "hosts"
     job = client.submit("1003", {}, ["far-1"])["job"]

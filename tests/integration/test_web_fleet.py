@@ -104,6 +104,31 @@ def test_a_secret_is_kept_when_it_is_left_empty_and_forgotten_when_that_is_ticke
     assert browser.send("/connections/salt", name="jump").location == "/connections/jump?saved=1"
 
 
+def test_the_machines_of_a_connection_are_shown_and_changed(browser: Browser, master: FakeMaster) -> None:
+    assert 'value="gd-1"' in browser.get("/add-connection?kind=salt").text, "what is usual is filled in"
+    assert "sz-1, sz-2" in browser.get("/connections").text
+    page = browser.get("/connections/jump").text
+    assert "served by sz-1, sz-2" in page
+    assert "/connections/jump/try" not in page, "it cannot be tried from here"
+    assert "/connections/salt/try" in browser.get("/connections/salt").text
+    browser.send("/connections/salt", name="salt", machines=" gd-1,sz-1  x ", **{"s.url": "x"})
+    browser.send("/connections/salt", name="salt", machines="", **{"s.url": "x"})
+    asked = [each["machines"] for each in master.asked("connections.set")]
+    assert asked == [["gd-1", "sz-1", "x"], []]
+    browser.send("/add-connection", kind="salt", name="dc1", machines="sz-1", **{"s.url": "x"})
+    assert master.asked("connections.add")[-1]["machines"] == ["sz-1"]
+    assert master.asked("connections.try") == []
+
+
+def test_a_machine_that_cannot_be_is_said_at_its_field(browser: Browser) -> None:
+    browser.send("/preferences", lang="zh")
+    answer = browser.send("/connections/salt", name="salt", machines="深圳", **{"s.url": "x"})
+    assert answer.status_code == 400
+    field = answer.text.split('data-field="machines"')[1]
+    assert 'value="深圳"' in field
+    assert "“深圳”不是机器名称" in field
+
+
 def test_a_try_says_how_it_went(browser: Browser) -> None:
     down = browser.send("/connections/salt/try").text
     assert "It is down." in down

@@ -114,7 +114,7 @@ def test_a_job_runs_on_the_machine_that_serves_its_hosts(site: Site, client: Cli
     assert {wait_for_end(client, job)["state"] for job in near + far} == {"succeeded"}
     assert {site.worker_of(job) for job in far} == {"sz-1"}
     assert "sz-1" not in {site.worker_of(job) for job in near}
-    with pytest.raises(BadRequest, match="near by gd-1; far by sz-1"):
+    with pytest.raises(BadRequest, match=r"near \(gd-1\); far \(sz-1\)\. Run"):
         site.run(client, "near", "far")
 
 

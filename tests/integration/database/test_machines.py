@@ -56,7 +56,8 @@ class Site:
 
     def check(self, names: str) -> Any:
         with read(self.engine) as conn:
-            return reaching.check(conn, list(hosts.hosts_by_id(conn, self.ids(names)).values()), ())
+            known = hosts.hosts_by_id(conn, self.ids(names))
+            return reaching.check(conn, [known[id_] for id_ in self.ids(names)], ())
 
     def serve(self, name: str, *names: str) -> None:
         with begin(self.engine) as conn:
@@ -120,7 +121,7 @@ def test_a_job_whose_worker_is_gone_is_taken_up_by_the_same_machine_only(site: S
 def test_a_job_that_no_machine_can_do_is_refused_with_who_reaches_what(site: Site) -> None:
     assert site.check("ac") == {"gd_1"}
     assert site.check("c") is None
-    with pytest.raises(BadRequest, match="a by gd_1; b by sz-1 or sz-2") as refused:
+    with pytest.raises(BadRequest, match=r"a \(gd_1\); b \(sz-1, sz-2\)\. Run") as refused:
         site.check("abc")
     assert refused.value.details["field"] == "hosts"
     assert "omctl connection set" in str(refused.value)
