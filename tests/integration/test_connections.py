@@ -140,6 +140,13 @@ def test_a_job_that_no_machine_can_do_is_refused_when_it_is_looked_at_and_when_i
         assert refused.value.details["field"] == "hosts"
     job = client.submit("1003", {}, ["far-1"])["job"]
     assert (job["why"]["code"], job["why"]["text"]) == ("no_machine", "No worker on machine sz-1 is running.")
+    client.add_connection("jump", "local", machines=["gd-1"])
+    client.enable_connection("jump", False)
+    client.set_ways(["far-1"], add={"connection": "jump"})
+    assert client.job(job["id"])["why"]["values"] == {"machines": ["sz-1"]}, "what is off counts for nothing"
+    client.enable_connection("jump")
+    client.enable_connection("to-far-1", False)
+    assert client.job(job["id"])["why"]["values"] == {"machines": ["gd-1"]}, "it follows what is on"
     client.set_ways(["far-1"], ways=[{"connection": "here"}])
     assert wait_for_end(client, job["id"])["state"] == "succeeded", "it follows the host's way"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Engine
 from omserver_client.errors import Unavailable
 from omserver_master.jobs import roads
 from omserver_master.jobs.board import JobHost, Route
+from omserver_master.jobs.ports import Way
 from omserver_master.jobs.roads import SiteRoads
 from omserver_master.store import connections
 from omserver_master.store.engine import make_engine
@@ -88,4 +90,28 @@ def test_a_way_that_is_down_says_since_when_as_the_table_knows_it(table: Table, 
     assert isinstance(said, str)
     assert said.startswith("invented: The process of the invented hosts does not answer")
     assert said.endswith(" (since 2025-11-24 16:00 UTC).")
+    found.close()
+
+
+def test_nothing_is_ever_sent_over_a_connection_that_another_machine_serves(
+    table: Table, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def make(kind: str, name: str, settings: Any) -> Any:
+        opened.append(name)
+        return SimpleNamespace(just_answered=lambda: True, close=lambda: None)
+
+    monkeypatch.setattr(roads, "make_backend", make)
+    host = JobHost(1, "web-01", "", "", "", (Route(1, "web-01"),))
+    table.row = {**SIM, "machines": ["sz-1", "sz-2"]}
+    found = SiteRoads(engine, SiteKey.of(bytes(32)), "gd-1")
+    why = "invented: it is served by sz-1, sz-2, not by gd-1"
+    assert (found.choose(host), found.why_down(1), found.backend(1)) == (why, why, None)
+    assert (found.ids(), opened) == ({}, []), "it is not even opened"
+    table.row = {**SIM, "machines": ["gd-1", "sz-1"]}
+    assert isinstance(found.choose(host), Way)
+    assert opened == ["invented"]
+    table.row = {**SIM, "machines": ["sz-1"]}
+    assert (found.choose(host), found.backend(1)) == ("invented: it is served by sz-1, not by gd-1", None)
     found.close()

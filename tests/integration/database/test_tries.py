@@ -11,7 +11,7 @@ from people import add_person, furnish
 from sqlalchemy import Engine, update
 
 from omserver_master.jobs import again
-from omserver_master.store import clock, hosts, jobs, keys, results
+from omserver_master.store import clock, connections, hosts, jobs, keys, results
 from omserver_master.store.engine import begin, read
 from omserver_master.store.schema import host_results
 from omserver_master.store.schema import jobs as table
@@ -140,3 +140,16 @@ def test_trying_is_stopped_once(site: Site) -> None:
     assert after is not None
     assert after.number == before.number + 1
     assert site.over(job)
+
+
+def test_a_try_is_for_the_machines_that_reach_the_hosts_by_now(site: Site) -> None:
+    with begin(site.engine) as conn:
+        for host_id, name, served in zip(site.hosts, "ab", (["gd-1"], ["sz-1"]), strict=False):
+            way = connections.add_connection(conn, f"to-{name}", "local", {}, served)
+            connections.link_host(conn, host_id, way, name)
+    one = site.job("unreachable", machines=",old-1,")
+    both = site.job("unreachable", "unreachable", machines=",old-1,")
+    assert again.try_again_all(site.engine) == 2
+    with read(site.engine) as conn:
+        tries = [jobs.reruns_of(conn, job)[0]["machines"] for job in (one, both)]
+    assert tries == [",gd-1,", ",old-1,"], "no machine reaches both: as the first job"
