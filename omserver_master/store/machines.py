@@ -15,13 +15,15 @@ from .jobs import parts
 from .leases import FREE
 from .schema import host_results, jobs
 
-#: Jobs that a worker may take on the machine that the parameter of `on` is about.
-MAY_TAKE: Final = or_(jobs.c.machines.is_(None), jobs.c.machines.like(bindparam("on_machine"), escape="/"))
+_NAMES_IT = jobs.c.machines.contains(bindparam("on_machine"), escape="/")
+#: Jobs that a worker may take on the machine that the parameter of `on` is about. (A parameter alone behind
+#: LIKE would let SQLite plan the statement anew each time; this one has signs around it.)
+MAY_TAKE: Final = or_(jobs.c.machines.is_(None), _NAMES_IT)
 
 
 def on(machine: str) -> dict[str, object]:
     """The parameter of `MAY_TAKE`."""
-    return {"on_machine": f"%,{machine.replace('_', '/_')},%"}
+    return {"on_machine": f",{machine.replace('_', '/_')},"}
 
 
 def packed(machines: Collection[str] | None) -> str | None:
