@@ -103,7 +103,7 @@ def _storms(options: argparse.Namespace, progress: Progress) -> None:
         database = options.database[number % len(options.database)]
         seconds = min(left, options.storm)
         left, number = left - seconds, number + 1
-        name = f"storm/{database}/{seed}/{number}"
+        name = f"storm/{database}/{seed}/{'+'.join([*(options.kind or ()), str(number)])}"
         if not progress.has(name):
             _storm(options, progress, name, database, seed * 1000 + number, seconds)
 
@@ -121,8 +121,9 @@ def _seed(options: argparse.Namespace, progress: Progress) -> int:
 def _storm(
     options: argparse.Namespace, progress: Progress, name: str, database: str, seed: int, seconds: float
 ) -> None:
-    disk = database == "sqlite" and os.geteuid() == 0
-    with Place(database, pace=options.pace, web=True, links=True, disk=disk) as place:
+    disk = os.geteuid() == 0
+    kind_of_place = _kind_of_place(options.kind or [])
+    with kind_of_place(database, pace=options.pace, web=True, links=True, disk=disk) as place:
         storm = Storm(place, seed, seconds)
         weather = storm.rage()
         found = weather.verdict

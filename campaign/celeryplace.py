@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 
@@ -21,6 +22,7 @@ class CeleryPlace(Place):
     """As `Place`; the workers are those of ``omserver celery``."""
 
     redis: Redis
+    _thaw_at = 0.0
     _celery: subprocess.Popen[bytes]
 
     def hurt_redis(self, chance: random.Random) -> bool:
@@ -31,10 +33,30 @@ class CeleryPlace(Place):
             self.redis.say("FLUSHALL")
         return True
 
+    def freeze_redis(self, seconds: float) -> None:
+        """SIGSTOP; :meth:`mend` sends SIGCONT after *seconds*."""
+        with self._lock:
+            if self.redis.lives():
+                self.redis.freeze()
+                self._thaw_at = time.monotonic() + seconds
+
+    def kill_celery(self, number: int = signal.SIGKILL) -> None:
+        """A signal to the Celery worker alone: its workers end what they have begun."""
+        self.workers()
+        with self._lock:
+            self._celery.send_signal(number)
+
+    def heal(self) -> None:
+        """As without Celery; Redis wakes."""
+        self._thaw_at = 0.0
+        super().heal()
+
     def mend(self) -> None:
-        """As without Celery; and start Redis and the Celery worker."""
+        """As without Celery; and wake or start Redis, and start the Celery worker."""
         super().mend()
         with self._lock:
+            if self.redis.lives() and time.monotonic() >= self._thaw_at:
+                self.redis.thaw()
             if not self.redis.lives():
                 self.redis.start()
             if self._celery.poll() is not None:

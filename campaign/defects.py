@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
+from itertools import count
 from typing import Any
 
 from sqlalchemy import select, update
@@ -159,6 +160,58 @@ def _no_audit() -> None:
     _replace(audit, "accepted", lambda *_, **__: None)
 
 
+def _audit_outside() -> None:
+    """The audit row comes in a transaction of its own, a moment after the action's."""
+
+    def later(engine: Any, *what: Any) -> None:
+        time.sleep(1.0)
+        with store.begin(engine) as conn:
+            before(conn, *what)
+
+    def accepted(conn: Any, *what: Any) -> None:
+        threading.Thread(target=later, args=(conn.engine, *what), daemon=True).start()
+
+    before = _replace(audit, "accepted", accepted)
+
+
+def _swallow_commits() -> None:
+    """Of the transactions by which ends are stored, each second one is not committed, and nobody is told."""
+    number = count()
+
+    def transact(engine: Any, work: Callable[[Any], Any]) -> Any:
+        stores = getattr(work, "__qualname__", "").startswith("DatabaseRecorder._write")
+        if not stores or next(number) % 2:
+            return together(engine, work)
+        done = []
+        with contextlib.suppress(_Undone), store.begin(engine) as conn:
+            done.append(work(conn))
+            raise _Undone
+        return done[0]
+
+    together = _replace(recorder, "transact_together", transact)
+
+
+def _local_time() -> None:
+    """Claims run out by the clock of the worker that made them."""
+
+    def wrong(conn: Any) -> float:
+        return time.time() - float(clock.now(conn))
+
+    def claim_this(conn: Any, job_id: int, name: str, seconds: float) -> Any:
+        return claim(conn, job_id, name, seconds + wrong(conn))
+
+    def renew_lease(conn: Any, job_id: int, name: str, attempt: int, seconds: float) -> None:
+        renew(conn, job_id, name, attempt, seconds + wrong(conn))
+
+    def fence(conn: Any, *which: Any, lease: float | None = None, **changes: Any) -> Any:
+        return guarded(conn, *which, lease=None if lease is None else lease + wrong(conn), **changes)
+
+    claim, renew = _replace(leases, "claim_this", claim_this), _replace(leases, "renew_lease", renew_lease)
+    guarded = leases.fence
+    for module in (leases, results, jobs, pauses):
+        _replace(module, "fence", fence)
+
+
 def _no_reaper() -> None:
     def claim_new(conn: Any, job_id: int, *rest: Any) -> Any:
         state = conn.execute(select(schema.jobs.c.state).where(schema.jobs.c.id == job_id)).scalar()
@@ -255,6 +308,24 @@ DEFECTS: Mapping[str, Defect] = {
     ),
     "no audit": Defect(
         "actions leave no audit row", _no_audit, ("plain/claim.after_commit=kill/once",), ("audit",)
+    ),
+    "audit outside": Defect(
+        "an action's audit row is written after the action was committed",
+        _audit_outside,
+        ("plain/submit.after_commit=kill/once",),
+        ("audit",),
+    ),
+    "swallowed commit": Defect(
+        "each second transaction of a job is lost, and nobody is told",
+        _swallow_commits,
+        ("plain/claim.after_commit=kill/once",),
+        ("stuck", "lost result", "done twice", "nobody's work", "not not_started", "unresolved"),
+    ),
+    "local time": Defect(
+        "claims run out by the clock of the worker that made them",
+        _local_time,
+        ("clock ahead/takeover.before_ask=none/once",),
+        ("stuck",),
     ),
     "no reaper": Defect(
         "jobs of dead workers are never taken up", _no_reaper, ("steps/answer.heard=kill/once",), ("stuck",)

@@ -7,18 +7,18 @@ import errno
 import subprocess
 from pathlib import Path
 
-#: Bytes of it.
+#: Bytes of it, unless told otherwise.
 SIZE = 96 * 1024 * 1024
 _PIECE = bytes(64 * 1024)
 
 
 class Disk:
-    """One at *folder*."""
+    """One at *folder*, of so many bytes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = SIZE) -> None:
         self.folder = folder
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "campaign", str(folder)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "campaign", str(folder)], check=True)
 
     def fill(self) -> None:
         """Leave no byte free."""

@@ -30,7 +30,7 @@ from .console import Browser, Console
 from .disk import Disk
 from .link import Link
 from .process import CLOCK_OWNERS, CLOCKS, DEFECT, PACE
-from .servers import Server, make_server
+from .servers import DISK_SIZES, Server, make_server
 
 MODULES = Path(__file__).parent / "modules"
 #: Hosts that do as they are told; that take their time whatever they are told; that answer oddly.
@@ -66,11 +66,14 @@ class Place:
         defect: the name of one of `defects.DEFECTS`.
         web: whether there is a console, too.
         links: whether callers reach the master, and it and its workers the database server, through `Link`s.
-        disk: whether the database is a file on a small disk of its own (for SQLite, as root).
+        disk: whether the database's files are on a small disk of their own (as root).
     """
 
     obedient: Sequence[str] = tuple(OBEDIENT)
     slow: Sequence[str] = tuple(SLOW)
+    odd: Sequence[str] = tuple(ODD)
+    #: Whether the ledger has a line for work that was stopped.
+    tells_of_stops = True
 
     def __init__(
         self,
@@ -97,10 +100,11 @@ class Place:
         with contextlib.ExitStack() as ends:
             ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self._start_fleet(ends)
-            self.disk = Disk(self.folder / "disk") if disk else None
+            self.disk = Disk(self.folder / "disk", DISK_SIZES[database]) if disk else None
             if self.disk is not None:
+                self.folder.chmod(0o711)  # a server is another user
                 ends.callback(self.disk.close)
-            self.server = make_server(database, self.disk.folder if self.disk else self.folder)
+            self.server = make_server(database, self.folder, self.disk.folder if self.disk else None)
             ends.callback(self.server.close)
             with _ONE_AT_A_TIME:
                 self.system = CampaignSystem(
@@ -206,6 +210,18 @@ class Place:
         with self._lock, contextlib.suppress(ProcessLookupError):
             os.killpg(self.system.pid, signal.SIGKILL)
 
+    def end_master(self) -> None:
+        """SIGTERM to the master: it and its workers end in good order."""
+        self.workers()
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            os.kill(self.system.pid, signal.SIGTERM)
+
+    def writers(self) -> list[psutil.Process]:
+        """The processes that write the database's files."""
+        if self.server.can_die:
+            return self.server.processes()
+        return [*([psutil.Process(self.system.pid)] if self.is_up() else []), *self.workers()]
+
     def kill_console(self) -> bool:
         """SIGKILL to the console, if there is one."""
         if self.console is not None:
@@ -219,10 +235,12 @@ class Place:
             self._stopped[process.pid] = time.monotonic() + seconds
             self._known.setdefault(process.pid, process)
 
-    def cut(self) -> None:
-        """Nobody reaches the invented hosts any more."""
+    def cut(self) -> bool:
+        """Nobody reaches the invented hosts any more; False if there are none."""
         with contextlib.suppress(FileNotFoundError):
             self.socket.rename(f"{self.socket}.cut")
+            return True
+        return False
 
     def join(self) -> None:
         """They can be reached again."""

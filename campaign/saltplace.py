@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import psutil
+
 from tests.fleet.fleet import SaltFleet
 
 from .acks import MODULES as IDS
@@ -51,11 +53,23 @@ class SaltPlace(Place):
     """As `Place`, with real hosts; the Salt master can be killed."""
 
     slow = ()
+    odd = ()
+    tells_of_stops = False
 
     def kill_salt_master(self) -> bool:
         """SIGKILL to the Salt master with all its processes."""
         with self._lock:
             self.salt.stop_master()
+        return True
+
+    def stop_salt_master(self, seconds: float) -> bool:
+        """SIGSTOP to the Salt master with all its processes; :meth:`mend` wakes them after *seconds*."""
+        if "master" not in self.salt.spaces.pids:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            first = psutil.Process(self.salt.spaces.pids["master"])
+            for process in [first, *first.children(recursive=True)]:
+                self.suspend(process, seconds)
         return True
 
     def mend(self) -> None:

@@ -19,10 +19,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.ports import free_port
+
+from .disk import SIZE
 
 DATABASES = ("sqlite", "mariadb", "postgresql")
 START_LIMIT = 60.0
+STOP_LIMIT = 20.0
+#: Bytes of a small disk that each needs.
+DISK_SIZES = {"sqlite": SIZE, "mariadb": 256 * 1024 * 1024, "postgresql": 256 * 1024 * 1024}
 
 
 class SqliteFile:
@@ -39,6 +46,13 @@ class SqliteFile:
     def kill(self) -> None:
         """Nothing to kill."""
 
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def processes(self) -> list[psutil.Process]:
+        """None."""
+        return []
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -47,9 +61,11 @@ class Server:
     """One database server process. As root it runs as the user that Debian's package made for it."""
 
     can_die = True
+    #: What tells it to end in good order.
+    stop_signal = signal.SIGTERM
 
-    def __init__(self, package_user: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="omcdb", dir="/tmp"))  # sockets want short paths
+    def __init__(self, package_user: str, where: Path | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="omcdb", dir=where or "/tmp"))  # sockets want short paths
         self.user = package_user if os.geteuid() == 0 else None
         self.password, self.port = secrets.token_hex(8), free_port()
         self.argv: list[str] = []
@@ -82,9 +98,28 @@ class Server:
     def kill(self) -> None:
         """SIGKILL, to all of its processes."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(20)
+            for process in self.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait(STOP_LIMIT)
+
+    def stop(self) -> None:
+        """Let it end in good order; SIGKILL if that takes too long."""
+        if self._process is not None:
+            self._process.send_signal(self.stop_signal)
+            try:
+                self._process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def processes(self) -> list[psutil.Process]:
+        """All of its processes that live: first the one that started the others."""
+        if self._process is None or self._process.poll() is not None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        return []
 
     def close(self) -> None:
         """End it and forget its data."""
@@ -116,8 +151,8 @@ class Server:
 class MariaDB(Server):
     """One mariadbd."""
 
-    def __init__(self) -> None:
-        super().__init__("mysql")
+    def __init__(self, where: Path | None = None) -> None:
+        super().__init__("mysql", where)
         data, first = self.folder / "data", self.folder / "first.sql"
         first.write_text(
             "CREATE DATABASE IF NOT EXISTS omserver CHARACTER SET utf8mb4;\n"
@@ -131,14 +166,17 @@ class MariaDB(Server):
         self.argv += [f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
         self.argv += [f"--init-file={first}", f"--pid-file={self.folder}/pid", "--skip-log-bin"]
         self.argv += ["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=1"]
+        self.argv += ["--innodb-log-file-size=32M"]
         self.url = f"mysql+pymysql://omserver:{self.password}@127.0.0.1:{self.port}/omserver"
 
 
 class PostgreSQL(Server):
     """One postgres."""
 
-    def __init__(self) -> None:
-        super().__init__("postgres")
+    stop_signal = signal.SIGINT
+
+    def __init__(self, where: Path | None = None) -> None:
+        super().__init__("postgres", where)
         data, word = self.folder / "data", self.folder / "word"
         word.write_text(self.password)
         word.chmod(0o644)
@@ -146,6 +184,7 @@ class PostgreSQL(Server):
         self.make([*made, f"--pwfile={word}", "-E", "UTF8", "--no-locale"])
         self.argv = [program("postgres"), "-D", str(data), "-p", str(self.port)]
         self.argv += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
+        self.argv += ["-c", "min_wal_size=32MB", "-c", "max_wal_size=64MB"]
         self.url = f"postgresql+psycopg://omserver:{self.password}@127.0.0.1:{self.port}/postgres"
 
 
@@ -163,12 +202,12 @@ def program(name: str) -> str:
     return found
 
 
-def make_server(database: str, folder: Path) -> SqliteFile | Server:
-    """The server of one of `DATABASES`, started."""
+def make_server(database: str, folder: Path, disk: Path | None = None) -> SqliteFile | Server:
+    """The server of one of `DATABASES`, started; with *disk* its data is there, and not in *folder*."""
     made: SqliteFile | Server
     if database == "sqlite":
-        made = SqliteFile(folder)
+        made = SqliteFile(disk or folder)
     else:
-        made = MariaDB() if database == "mariadb" else PostgreSQL()
+        made = MariaDB(disk) if database == "mariadb" else PostgreSQL(disk)
     made.start()
     return made

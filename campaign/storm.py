@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -19,12 +20,14 @@ from omserver_client.errors import OMServerError
 from omserver_master.failpoints import PLACES
 from omserver_master.jobs.states import FINAL_HOST
 
-from . import evidence
+from . import evidence, ioerrors
 from .acks import MODULES, Acks, Asked
+from .celeryplace import CeleryPlace
 from .console import Browser
 from .oracle import Verdict
-from .place import OBEDIENT, ODD, SLOW, Place
+from .place import Place
 from .process import CLOCK_OWNERS
+from .saltplace import SaltPlace
 
 #: Seconds that everything gets to end after the last fault, at a pace of 1.
 END_LIMIT = 600.0
@@ -93,9 +96,7 @@ class Storm:
 
     def _make_faults(self) -> None:
         chance = random.Random(f"{self.weather.seed}/faults")
-        kinds = {kind: weight for kind, (weight, _) in FAULTS.items()}
-        if not self.place.server.can_die:
-            kinds = {kind: weight for kind, weight in kinds.items() if not kind.startswith("database")}
+        kinds = {kind: weight for kind, (weight, _) in FAULTS.items() if _can_be(kind, self.place)}
         end = time.monotonic() + self.weather.seconds
         while time.monotonic() < end:
             self._wait(chance.uniform(0.3, 2.5))
@@ -117,7 +118,7 @@ class Storm:
         chance = random.Random(f"{self.weather.seed}/caller {number}")
         person = Person(self, self._browser if number == 0 else None)
         while not self._over.is_set():
-            asked = self.acks.add(_wish(chance))
+            asked = self.acks.add(_wish(self.place, chance))
             if self._ask_for(person, asked, twice=chance.random() < 0.1):
                 self._follow(person, asked, chance)
 
@@ -131,7 +132,7 @@ class Storm:
     def _follow(self, person: Person, asked: Asked, chance: random.Random) -> None:
         if chance.random() < 0.2:  # the answer might have been lost: ask again
             self._insist(partial(person.submit, asked))
-        if chance.random() < 0.2:
+        if chance.random() < 0.2 and self.place.tells_of_stops:
             time.sleep(chance.uniform(0, 1.5))
             self._insist(partial(person.cancel, asked))
         if chance.random() < 0.6:
@@ -190,11 +191,12 @@ class Person:
             self._storm.acks.told_to_cancel(asked)
 
 
-def _wish(chance: random.Random) -> Asked:
-    hosts = chance.sample([*OBEDIENT, *SLOW, *ODD], chance.randint(1, 6))
+def _wish(place: Place, chance: random.Random) -> Asked:
+    there = [*place.obedient, *place.slow, *place.odd]
+    hosts = chance.sample(there, chance.randint(1, min(6, len(there))))
     token = f"tok-{chance.getrandbits(64):016x}"
     steps = 2 if chance.random() < 0.4 else 1
-    if set(hosts) & set(ODD):
+    if set(hosts) & set(place.odd):
         steps = 1  # their odd answers are those of one step
     seconds = round(chance.choice((0.0, 0.1, 0.5, 2.0)), 1)
     return Asked(token, chance.choice(list(MODULES)), steps, tuple(hosts), seconds)
@@ -243,11 +245,56 @@ def _kill_database(place: Place, chance: random.Random) -> bool:
     return True
 
 
+def _end_master(place: Place, chance: random.Random) -> bool:
+    place.end_master()
+    return True
+
+
+def _stop_database(place: Place, chance: random.Random) -> bool:
+    seconds, there = chance.uniform(0.5, 5.0), place.server.processes()
+    for process in there:
+        place.suspend(process, seconds)
+    return bool(there)
+
+
+def _end_database(place: Place, chance: random.Random) -> bool:
+    place.server.stop()
+    return True
+
+
+def _io_errors(place: Place, chance: random.Random) -> bool:
+    return ioerrors.make(place.writers(), chance.uniform(0.3, 2.0))
+
+
+def _hurt_redis(place: Place, chance: random.Random) -> bool:
+    return isinstance(place, CeleryPlace) and place.hurt_redis(chance)
+
+
+def _stop_redis(place: Place, chance: random.Random) -> bool:
+    assert isinstance(place, CeleryPlace)
+    place.freeze_redis(chance.uniform(0.5, 5.0))
+    return True
+
+
+def _hurt_celery(place: Place, chance: random.Random) -> bool:
+    assert isinstance(place, CeleryPlace)
+    place.kill_celery(chance.choice((signal.SIGKILL, signal.SIGTERM)))
+    return True
+
+
+def _kill_salt_master(place: Place, chance: random.Random) -> bool:
+    return isinstance(place, SaltPlace) and place.kill_salt_master()
+
+
+def _stop_salt_master(place: Place, chance: random.Random) -> bool:
+    return isinstance(place, SaltPlace) and place.stop_salt_master(chance.uniform(1.0, 8.0))
+
+
 def _cut_fleet(place: Place, chance: random.Random) -> bool:
-    place.cut()
+    there = place.cut()
     time.sleep(chance.uniform(0, 2.5))
     place.join()
-    return True
+    return there
 
 
 def _spoil(link: str, state: str) -> Fault:
@@ -308,8 +355,16 @@ FAULTS: Mapping[str, tuple[float, Fault]] = {
     "module child killed": (2, _kill_child),
     "master asleep": (1, _stop_master),
     "master killed": (2, _kill_master),
+    "master told to stop": (1, _end_master),
     "master and workers killed": (1, _kill_all),
     "database killed": (3, _kill_database),
+    "database told to stop": (1, _end_database),
+    "database asleep": (1, _stop_database),
+    "Redis killed or flushed": (4, _hurt_redis),
+    "Redis asleep": (2, _stop_redis),
+    "Celery worker killed or told to stop": (2, _hurt_celery),
+    "salt-master killed": (3, _kill_salt_master),
+    "salt-master asleep": (2, _stop_salt_master),
     "hosts cut off": (1, _cut_fleet),
     "failpoint armed": (4, _at_a_failpoint),
     "console killed": (2, _kill_console),
@@ -322,5 +377,19 @@ FAULTS: Mapping[str, tuple[float, Fault]] = {
     "database hears nothing": (1, _spoil("database", "silent")),
     "answers of the database lost": (2, _spoil("database", "deaf")),
     "disk full": (3, _fill_disk),
+    "I/O errors": (2, _io_errors),
     "clock wrong": (2, _wrong_clock),
 }
+
+
+def _can_be(kind: str, place: Place) -> bool:
+    """Whether there is something at *place* to which that can happen."""
+    needs = {
+        "database": place.server.can_die,
+        "Redis": isinstance(place, CeleryPlace),
+        "Celery": isinstance(place, CeleryPlace),
+        "salt-master": isinstance(place, SaltPlace),
+        "disk": place.disk is not None,
+        "I/O": ioerrors.can_be_made(),
+    }
+    return needs.get(kind.partition(" ")[0], True)

@@ -22,11 +22,14 @@ from . import evidence
 from .acks import MODULES, Acks, Asked
 from .oracle import Verdict
 from .place import Place
+from .process import LOOK
 
 #: Seconds in which a cell must reach its failpoint, and its jobs their ends after that, at a pace of 1.
 REACH_LIMIT = 20.0
 END_LIMIT = 120.0
 HOSTS = ("h-01", "h-02", "late-1")
+#: Seconds by which the clocks of workers are ahead.
+AHEAD = 60.0
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,16 @@ def _killed_at_once(scene: Scene) -> None:
     scene.place.kill_master()
 
 
+def _clock_ahead(scene: Scene) -> None:
+    """Workers whose clocks are a minute ahead die with their master: their claims run out all the same."""
+    scene.place.set_clock("worker", AHEAD)
+    time.sleep(5 * LOOK)
+    asked = scene.wish(seconds=1.0)
+    scene.submit(asked)
+    scene.taken(asked, len(HOSTS))
+    scene.place.kill_all()
+
+
 def _waits(scene: Scene) -> bool:
     with contextlib.suppress(OMServerError), scene.place.client() as client:
         return bool(client.job(scene.acks.all()[0].job or 0)["reason"])
@@ -284,6 +297,7 @@ SCENARIOS: Mapping[str, Callable[[Scene], None]] = {
     "batches": _batches,
     "overdue": _overdue,
     "killed at once": _killed_at_once,
+    "clock ahead": _clock_ahead,
 }
 
 #: Where a scenario other than "plain" is needed to reach a failpoint.
@@ -327,6 +341,7 @@ def cells() -> Iterator[Cell]:
             if point.endswith(".before_commit") and scenario not in ("bury", "overdue"):
                 yield Cell(point, "error", repeat, scenario)
         yield Cell("submit.before_answer", "none", repeat, "killed at once")
+        yield Cell("takeover.before_ask", "none", repeat, "clock ahead")
         yield Cell("send.before", "sleep:0.7", repeat, "cancel while sending")
         yield Cell("send.now", "sleep:0.7", repeat, "cancel while sending")
         yield Cell("intent.before_commit", "sleep:0.7", repeat, "cancel while sending")

@@ -1,16 +1,22 @@
-"""What the campaign does to a disk and to a clock is what it says that it does."""
+"""What the campaign does to a disk, to a clock and to a process's writes is what it says that it does."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from campaign import ioerrors
 from campaign.disk import Disk
+from campaign.storm import FAULTS, _can_be
 from tests.system import CHECKOUT
 
 TELL = """
@@ -26,6 +32,47 @@ for wrong in (120.0, -30.0, 0.0):
         time.sleep(0.01)
     print(round(time.time() - right()))
 """
+
+
+WRITE = """
+import os, sys
+file = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+while True:
+    try:
+        os.pwrite(file, b"x", 0)
+        os.fdatasync(file)
+        print("written", flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+
+
+@pytest.mark.skipif(not ioerrors.can_be_made(), reason="strace, as root")
+def test_writes_fail_for_a_while_and_then_no_more(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", WRITE, str(tmp_path / "file")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        said = iter(writer.stdout)
+        try:
+            assert next(said) == "written\n"
+            maker = threading.Thread(target=ioerrors.make, args=([psutil.Process(writer.pid)], 0.3))
+            maker.start()
+            assert next(word for word in said if word != "written\n") == f"{errno.EIO}\n"
+            assert "written\n" in said
+            maker.join(20)
+        finally:
+            writer.kill()
+    assert not ioerrors.make([], 0.3)
+
+
+def test_a_storm_does_to_a_place_what_can_be_done_there() -> None:
+    plain = SimpleNamespace(server=SimpleNamespace(can_die=False), disk=None)
+    there = {kind for kind in FAULTS if _can_be(kind, plain)}  # type: ignore[arg-type]
+    assert {"worker killed", "master told to stop", "clock wrong"} <= there
+    assert not {"database killed", "Redis asleep", "salt-master killed", "disk full"} & there
+    server = SimpleNamespace(server=SimpleNamespace(can_die=True), disk="small")
+    more = {kind for kind in FAULTS if _can_be(kind, server)} - there  # type: ignore[arg-type]
+    assert more >= {"database killed", "database asleep", "database told to stop", "disk full"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="a file system of its own")
