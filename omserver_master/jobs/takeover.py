@@ -21,6 +21,7 @@ from .ports import Roads
 LEAST = 15.0
 #: Stands for work that nobody will send.
 _ANY = Run(["true"])
+NO_WAY = "The way to it is there no more, or not on this machine."
 CHANGED = "After a restart the module asked for something else than before; what it did before is not known."
 CUT_SHORT = "Cut off after step {}: its worker stopped at the moment of sending step {}, which never came."
 CUT_OFF = "Cut off: its worker stopped at the moment of sending, and nothing reached the host."
@@ -58,7 +59,7 @@ class Takeover:
             self._end(seat, Ending("unknown", CHANGED))
             return
         if not self._join(self._waiting, seat, work):
-            self._undecided(seat, None, Answer("unknown", reason="The way to it is there no more."), work)
+            self._undecided(seat, None, Answer("unknown", reason=NO_WAY), work)
 
     def groups(self, seats: Iterable[Seat]) -> list[Group]:
         """The dispatches of *seats* as another worker left them, to be stopped; what they do is not known."""

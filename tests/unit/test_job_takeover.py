@@ -126,7 +126,7 @@ def test_a_way_that_is_gone_leaves_once_work_unknown() -> None:
     backend = Left(everybody(OK))
     recorder = take_up(backend, "once", left_seats(connection=None))
     assert recorder.states() == ["unknown"] * 3
-    assert recorder.endings[1].reason == "The way to it is there no more."
+    assert recorder.endings[1].reason == "The way to it is there no more, or not on this machine."
 
 
 def test_a_control_point_that_is_down_is_waited_for() -> None:

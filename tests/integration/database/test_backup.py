@@ -12,7 +12,17 @@ from past import Past
 from sqlalchemy import Engine, select, text, update
 
 from omserver_master.errors import BackupRefused, DatabaseBehind
-from omserver_master.store import audit, backup, jobs, outputs, restore, results, schema, schema_version
+from omserver_master.store import (
+    audit,
+    backup,
+    connections,
+    jobs,
+    outputs,
+    restore,
+    results,
+    schema,
+    schema_version,
+)
 from omserver_master.store.archive import Reader, Writer
 from omserver_master.store.engine import begin, make_engine, read, transact
 from omserver_master.store.sitekey import SiteKey
@@ -46,6 +56,7 @@ def test_all_comes_back_on_another_database_and_on_the_first_again(
     job = past.job(3, [b"\xff\0 binary \n" * 1000, "查看".encode(), b""], pinned=True, before=b"a step")
     with begin(past.engine) as conn:
         audit.append(conn, action="job.submit", user="ünï", detail="查看\0")
+        connections.add_connection(conn, "dc1", "salt", {}, ["gd-1", "sz-1"])
     before = _everything(past.engine)
     counts = backup.save(past.engine, tmp_path / "one", site_key)
     assert counts == {name: len(rows) for name, rows in before.items()}

@@ -107,6 +107,10 @@ def test_a_machine_is_known_by_its_whole_name(site: Site) -> None:
     for other in ("gdx1", "gd", "gd_11", "d_1", "", "sz-1"):
         assert site.claim(other) is None, other
     assert site.claim("gd_1") == job_id
+    site.serve("c", "gdx1", "a.gd_1")
+    other = site.submit("c")
+    assert site.claim("gd_1") is None
+    assert site.claim("gdx1") == other
 
 
 def test_a_job_whose_worker_is_gone_is_taken_up_by_the_same_machine_only(site: Site) -> None:

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, func, insert, inspect, select, text
 
 from omserver_master.errors import DatabaseBehind
-from omserver_master.store import schema, schema_version
+from omserver_master.store import connections, schema, schema_version, workers
 from omserver_master.store.engine import begin, read
 from omserver_master.store.seed import seed
 
@@ -43,6 +43,21 @@ def test_a_second_version_that_was_cut_off_in_the_middle_is_run_again(engine: En
     schema_version.upgrade(engine)
     with read(engine) as conn:
         assert "dry_run" in {column["name"] for column in inspect(conn).get_columns("jobs")}
+
+
+def test_connections_of_an_earlier_version_are_served_by_any_machine(engine: Engine) -> None:
+    with begin(engine) as conn:
+        added = connections.add_connection(conn, "dc1", "salt", {})
+        for table, column in (("connections", "machines"), ("jobs", "machines"), ("workers", "machine")):
+            conn.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        conn.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+    schema_version.upgrade(engine)
+    with begin(engine) as conn:
+        row = connections.connection_by_name(conn, "dc1")
+        assert row is not None
+        assert (row["id"], row["machines"]) == (added, None)
+        assert connections.named_machines(conn) == {}
+        workers.beat(conn, "w1", "gd-1")
 
 
 def test_a_database_of_a_newer_version_is_refused(engine: Engine) -> None:
