@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,15 @@ from ..backends import OF_ONE_MACHINE
 from ..celeryapp import make_app, reachable
 from ..machines import none_runs
 from ..settings import CELERY, FOLDERS, PROCESSES, Settings, check_on_pause, load_settings
-from ..store import audit, connections, keys, workers
+from ..store import audit, clock, connections, keys, workers
 from ..store.engine import make_engine, read
 from ..store.schema_version import require_current
 from ..store.sitekey import read_site_key
 
 #: Seconds to wait for a port.
 _PATIENCE = 2
+#: Seconds by which this machine's clock may differ from the database's.
+_MOST_WRONG = 2.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def _examine() -> Iterator[Finding]:
     database = _try("database", lambda: _database(settings), "Start it if need be; then: omserver db upgrade")
     yield database
     if database.good:
+        yield _clock(settings)
         yield _try("audit", lambda: _audit(settings), "Find out who changed the database by hand.")
         files = sorted((settings.home / "keys").glob("*.key"))
         yield from (_key_file(file, settings) for file in files)
@@ -118,6 +122,16 @@ def _database(settings: Settings) -> str:
         numbers = [row["kid"] for row in keys.list_keys(conn)]
     active = [number for number in numbers if ring.lookup(bytes.fromhex(number))]
     return f"{engine.dialect.name}, version {version}, {len(active)} client keys that open"
+
+
+def _clock(settings: Settings) -> Finding:
+    with read(make_engine(settings.database_url)) as conn:
+        theirs = clock.now(conn)
+    wrong = time.time() - theirs
+    if abs(wrong) <= _MOST_WRONG:
+        return Finding(True, "clock: as the database's")
+    text = f"clock: {abs(wrong):.0f} s {'ahead of' if wrong > 0 else 'behind'} the database's"
+    return Finding(False, text, "Let both machines keep their clocks right. Jobs go by the database's.")
 
 
 def _audit(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -282,6 +283,18 @@ def test_the_doctor_names_each_fault_and_what_to_do(
     assert f"chmod 700 {home}/logs" in output
     assert f"chmod 600 {home}/keys/web.key" in output
     assert "answers" in output
+
+
+@pytest.mark.parametrize(
+    ("ahead", "says"), [(90.0, "90 s behind the"), (-90.0, "90 s ahead of the"), (1, "")]
+)
+def test_the_doctor_sees_a_clock_that_is_not_the_databases(
+    omserver: Omserver, site: Engine, monkeypatch: pytest.MonkeyPatch, ahead: float, says: str
+) -> None:
+    omserver("key", "create", "web")
+    monkeypatch.setattr("omserver_master.commands.doctor.clock.now", lambda _: time.time() + ahead)
+    bad = _bad(omserver("doctor", code=1 if says else 0).output)
+    assert bad == ([f"clock: {says} database's"] if says else [])
 
 
 def test_the_doctor_misses_celery_workers_and_a_broker(
