@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import psutil
 from sqlalchemy import Connection, RowMapping, select
 
 from omserver_client.errors import Unavailable
@@ -22,6 +24,7 @@ from omserver_master.store.schema import audit_events, host_results, jobs, steps
 from .acks import Asked
 from .oracle import HostRow, JobRow, Verdict, judge
 from .place import Place
+from .process import STACKS
 
 
 def wait_until_final(place: Place, asked: Sequence[Asked], seconds: float) -> float:
@@ -75,8 +78,9 @@ def read_jobs(place: Place, asked: Sequence[Asked]) -> list[JobRow]:
 
 
 def keep(place: Place, asked: Sequence[Asked], folder: Path) -> None:
-    """Copy the evidence into *folder*: wishes and acknowledgements, jobs, the ledger, the master's log."""
+    """Copy the evidence into *folder*: wishes and acknowledgements, jobs, the ledger, logs with stacks."""
     folder.mkdir(parents=True, exist_ok=True)
+    _tell_stacks(place)
     said = [{**wish.__dict__, "answered_jobs": sorted(wish.answered_jobs)} for wish in asked]
     (folder / "acknowledged.json").write_text(json.dumps(said, indent=1))
     found = [
@@ -86,6 +90,17 @@ def keep(place: Place, asked: Sequence[Asked], folder: Path) -> None:
     (folder / "jobs.json").write_text(json.dumps(found, indent=1))
     (folder / "ledger").write_bytes(place.ledger_file.read_bytes())
     (folder / "master.log").write_bytes(place.system.log.read_bytes())
+    for log in place.folder.glob("*.log"):
+        (folder / log.name).write_bytes(log.read_bytes())
+
+
+def _tell_stacks(place: Place) -> None:
+    """Let the master and the workers write down where all of their threads stand."""
+    there = place.workers() + ([psutil.Process(place.system.pid)] if place.is_up() else [])
+    for process in there:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(STACKS)
+    time.sleep(1.0 if there else 0.0)
 
 
 def _open_jobs(place: Place, tokens: Collection[str]) -> int:

@@ -10,7 +10,9 @@ files ``clock.master`` and ``clock.worker`` say by how many seconds the clock is
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +28,8 @@ PACE = "CAMPAIGN_PACE"
 DEFECT = "CAMPAIGN_DEFECT"
 CLOCKS = "CAMPAIGN_CLOCKS"
 CLOCK_OWNERS = ("master", "worker")
+#: To this a process answers with the stacks of all its threads, into its log.
+STACKS = signal.SIGUSR1
 #: Seconds between two looks at how wrong the clock is.
 LOOK = 0.1
 
@@ -71,6 +75,7 @@ def _spawn(self: crew.WorkerProcess) -> subprocess.Popen[bytes]:
 
 def prepare(environment: Any = os.environ) -> None:
     """Make this process one of the campaign's."""
+    faulthandler.register(STACKS)
     crew.WorkerProcess._spawn = _spawn  # type: ignore[method-assign]
     keep_pace(float(environment.get(PACE) or 1))
     if environment.get(CLOCKS):
