@@ -28,12 +28,15 @@ class HostCalls:
     def add_host(self: _Calls, host: str, ways: Sequence[Json] | None = None, **values: str) -> Json:
         """Add a host; *ways* ``[{connection, remote_id?}]``, the site's usual one if not said.
 
-        *values*: ``wip lip os os_family categ app state``.
+        *values*: ``wip lip os os_family categ app state labels`` (``"pair=db-a, rack=r3"``).
         """
         return self.call("hosts.add", {"host": host, "ways": ways, **values})
 
     def set_hosts(self: _Calls, hosts: Sequence[str], **values: str) -> Json:
-        """Change what is known of hosts; ``name`` renames a single one."""
+        """Change what is known of hosts; ``name`` renames a single one.
+
+        Labels that are not named stay; ``"pair="`` takes one away.
+        """
         return self.call("hosts.set", {"hosts": list(hosts), **values})
 
     def set_ways(self: _Calls, hosts: Sequence[str], **change: Any) -> Json:

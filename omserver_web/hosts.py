@@ -20,7 +20,7 @@ RECENT = 20
 #: No host has a longer name.
 LONGEST_NAME = 255
 #: What can be said of a host in a form.
-FIELDS = ("lip", "wip", "os", "os_family", "categ", "app", "state")
+FIELDS = ("lip", "wip", "os", "os_family", "categ", "app", "state", "labels")
 
 
 @bp.get("/hosts")
@@ -87,7 +87,8 @@ def change(name: str):
     """
     new_name = request.form.get("name", name).strip()
     try:
-        ask("hosts.set", hosts=[name], name=new_name if new_name != name else None, **_typed())
+        values = {key: value for key, value in _typed().items() if key != "labels"} | _labels()
+        ask("hosts.set", hosts=[name], name=new_name if new_name != name else None, **values)
     except BadRequest as refused:
         return _page(name, refused), 400
     return redirect(url_for("hosts.show", name=new_name), 303)
@@ -148,6 +149,15 @@ def _way_change() -> dict[str, Any]:
 
 def _typed() -> dict[str, str]:
     return {name: request.form[name].strip() for name in FIELDS if name in request.form}
+
+
+def _labels() -> dict[str, str]:
+    """The labels as they were typed, and those that were in the field and are no more, to be taken away."""
+    fields = (request.form.get(name, "") for name in ("labels_before", "labels"))
+    before, left = ([label.strip() for label in text.split(",") if label.strip()] for text in fields)
+    names = {label.partition("=")[0].strip() for label in left}
+    gone = [f"{label.partition('=')[0]}=" for label in before if label.partition("=")[0] not in names]
+    return {"labels": ", ".join([*left, *gone])} if left != before else {}
 
 
 def _page(name: str, refused: Refused | None = None) -> str:

@@ -24,8 +24,8 @@ LIMITS = ("timeout", "start_before")
 NOT_ROLLOUT = frozenset({"hours", "locks", "lock_mode", *LIMITS})
 #: Those of them that are ticked or not.
 _TICKED = ("ask", "unreachable_counts")
-#: What may stand for groups of hosts that are never in one batch.
-_SPREADS = ("app", "categ")
+#: What stands for groups of hosts that are never in one batch, instead of their names.
+_SPREAD = re.compile(r"app|categ|label:\S*")
 #: An address longer than this is not worth keeping.
 LONGEST_ADDRESS = 1800
 
@@ -122,7 +122,7 @@ class Plan:
         found: dict[str, Any] = {name: text for name, text in self.rollout.items() if name not in NOT_ROLLOUT}
         if "canary" in found:
             found["canary"] = list(distinct(split_names(found["canary"])))
-        if found.get("spread", "app") not in _SPREADS:
+        if not _SPREAD.fullmatch(found.get("spread", "app")):
             groups = (split_names(group) for group in found["spread"].split(";"))
             found["spread"] = [list(distinct(group)) for group in groups if group]
         found |= {name: found[name] == "1" for name in _TICKED if name in found}

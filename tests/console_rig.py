@@ -410,7 +410,13 @@ class FakeMaster:
             "state": "down",
             "reason": self.text,
         }
-        return {**row, "facts": {"os_family": "debian"}, "ways": [way, {**way, "connection": "jump"}]}
+        labels = {"pair": "db-a", "rack": "<r3>"}
+        return {
+            **row,
+            "facts": {"os_family": "debian"},
+            "labels": labels,
+            "ways": [way, {**way, "connection": "jump"}],
+        }
 
     def _hosts_set(self, hosts: list[str], **values: Any) -> dict[str, Any]:
         if values.get("lip") == "wrong":

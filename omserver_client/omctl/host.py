@@ -34,6 +34,8 @@ def _values(command: Command) -> Command:
         ("--category", "Function category; added if need be."),
     ):
         command = click.option(name, help=text)(command)
+    label = "A label of the site's own; once for each. NAME= takes it away, others stay."
+    command = click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help=label)(command)
     return click.option("--state", type=click.Choice(STATES), help="A retired host is never run on.")(command)
 
 
@@ -58,6 +60,7 @@ def show(name: str, as_json: bool) -> None:
     told = ("name", "lip", "wip", "os", "categ", "app", "state")
     rows: list[tuple[str, object]] = [(word, found[word]) for word in told if found[word]]
     rows += sorted((name, value) for name, value in found["facts"].items())
+    rows += sorted((f"label {name}", value) for name, value in found.get("labels", {}).items())
     rows.append(("last seen", local_time(found["last_seen"])))
     print_table(("what", "value"), rows)
     for number, way in enumerate(found["ways"], start=1):
@@ -74,7 +77,7 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--remote-id", default="", metavar="ID", help="What the engine calls it; default: its name.")
 @_values
 @json_option
-def add(name: str, connection: str | None, remote_id: str, as_json: bool, **values: str | None) -> None:
+def add(name: str, connection: str | None, remote_id: str, as_json: bool, **values: Any) -> None:
     """Add the host NAME."""
     ways = [{"connection": connection, "remote_id": remote_id}] if connection else None
     if remote_id and not connection:
@@ -92,7 +95,7 @@ def add(name: str, connection: str | None, remote_id: str, as_json: bool, **valu
 @click.option("--rename", metavar="NAME", help="Give one host another name.")
 @_values
 @json_option
-def set_(names: tuple[str, ...], rename: str | None, as_json: bool, **values: str | None) -> None:
+def set_(names: tuple[str, ...], rename: str | None, as_json: bool, **values: Any) -> None:
     """Change what is known of the hosts NAME: of all of them, or of none."""
     told = _wire(values) | ({"name": rename} if rename else {})
     if not told:
@@ -229,9 +232,10 @@ def _read(file: str) -> bytes:
     return body
 
 
-def _wire(values: Mapping[str, str | None]) -> dict[str, str]:
+def _wire(values: Mapping[str, Any]) -> dict[str, str]:
     names = {"category": "categ", "inner_ip": "lip", "outer_ip": "wip"}
-    return {names.get(name, name): value for name, value in values.items() if value is not None}
+    told = {**values, "labels": ", ".join(values.get("labels") or ()) or None}
+    return {names.get(name, name): value for name, value in told.items() if value is not None}
 
 
 def _way(text: str) -> dict[str, str]:

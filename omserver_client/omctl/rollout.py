@@ -19,8 +19,8 @@ _OPTIONS = (
     click.option(
         "--spread",
         multiple=True,
-        metavar="app|categ|HOST,HOST",
-        help="Never two hosts of one application, one category, or this list in one batch.",
+        metavar="app|categ|label:NAME|HOST,HOST",
+        help="Never two hosts of one application, one category, one label, or this list in one batch.",
     ),
     click.option(
         "--verify", metavar="URL", help="http://{ip}:8080/health or tcp:5432 must answer before a host is ok."

@@ -16,6 +16,7 @@ PAUSE_LIMIT: Final = 86_400
 _DAY = 86_400
 _WEEK = 7 * _DAY
 _VERIFY = re.compile(r"https?://\{(ip|name)\}(:(?P<port>\d{1,5}))?(/[!-z|~]*)?|tcp:(?P<tcp>\d{1,5})")
+_SPREAD = re.compile(r"app|categ|label:[a-z0-9][a-z0-9_.-]{0,62}")
 #: What a verify step is where nothing else is said.
 VERIFY_DEFAULTS: Final[Mapping[str, int]] = {"verify_times": 1, "verify_within": 60, "expect": 200}
 
@@ -44,7 +45,7 @@ def _is_names(value: Any) -> bool:
 def _is_spread(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(g, list | tuple) and len(g) > 1 for g in value)
-    return value in ("app", "categ")
+    return isinstance(value, str) and _SPREAD.fullmatch(value) is not None
 
 
 def _is_verify(value: Any) -> bool:
@@ -63,7 +64,7 @@ RULES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "wait": (_is_whole(0, _DAY), f"whole seconds, at most {_DAY}"),
     "stop_after": (_is_share, _SHARE),
     "unreachable_counts": (lambda value: isinstance(value, bool), "true or false"),
-    "spread": (_is_spread, '"app", "categ", or a list of groups of host names'),
+    "spread": (_is_spread, '"app", "categ", "label:NAME", or a list of groups of host names'),
     "verify": (
         _is_verify,
         'an address of the host itself: "http://{ip}:8080/health", "https://{name}/", or "tcp:5432"',

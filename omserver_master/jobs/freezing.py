@@ -6,7 +6,7 @@ Categories change, so who must not be in one batch with whom is written down wit
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import RowMapping
@@ -22,6 +22,7 @@ from omserver_master.registry.moduleinfo import ModuleInfo
 
 #: Written down for the worker, not for people.
 HIDDEN: Final = frozenset({"first", "groups"})
+_BY_LABEL = "label:"
 _FLAGS = {"ask": "--ask", "unreachable_counts": "--stop-after-unreachable"}
 
 
@@ -32,10 +33,12 @@ def freeze(
     *,
     may_loosen: bool,
     dry_run: bool,
+    labels_of: Callable[[Sequence[int]], Mapping[int, Mapping[str, str]]],
 ) -> dict[str, Any] | None:
     """The options of a job on the hosts *rows*, complete; None where it begins on all of them at once.
 
-    A dry run changes nothing, so it heeds only what was asked for.
+    A dry run changes nothing, so it heeds only what was asked for. *labels_of* answers the labels of hosts by
+    their ids; it is asked only where they matter.
 
     Raises:
         BadRequest: an option is not what it may be, has no effect, or names a host that is not in the job.
@@ -55,7 +58,9 @@ def freeze(
     if laxer:
         text = f"rollout: {laxer} is laxer than module {module.id} says; that needs the role admin."
         raise Forbidden(text, field=f"rollout.{laxer}", module=module.id)
-    return options | _of_hosts(options, rows)
+    spread = options.get("spread")
+    labels = labels_of([row["id"] for row in rows]) if str(spread).startswith(_BY_LABEL) else {}
+    return options | _of_hosts(options, rows, labels)
 
 
 def words(options: Mapping[str, Any] | None) -> list[str]:
@@ -83,14 +88,16 @@ def in_words(options: Mapping[str, Any]) -> str:
     return shlex.join(words(options))
 
 
-def _of_hosts(options: Mapping[str, Any], rows: Sequence[RowMapping]) -> dict[str, Any]:
+def _of_hosts(
+    options: Mapping[str, Any], rows: Sequence[RowMapping], labels: Mapping[int, Mapping[str, str]]
+) -> dict[str, Any]:
     """The ids of the hosts that *options* name, and the canary by its names."""
     found: dict[str, Any] = {}
     if "canary" in options:
         first = _picked("canary", options["canary"], rows)
         found |= {"canary": [row["name"] for row in first], "first": [row["id"] for row in first]}
     if "spread" in options:
-        found["groups"] = _groups(options["spread"], rows)
+        found["groups"] = _groups(options["spread"], rows, labels)
         _check_canary(found)
     return found
 
@@ -101,13 +108,17 @@ def _check_canary(found: Mapping[str, Any]) -> None:
         raise _refused("canary", "two of these hosts must not be in one batch, as spread says")
 
 
-def _groups(spread: Any, rows: Sequence[RowMapping]) -> list[list[int]]:
+def _groups(
+    spread: Any, rows: Sequence[RowMapping], labels: Mapping[int, Mapping[str, str]]
+) -> list[list[int]]:
     if not isinstance(spread, str):
         return [[row["id"] for row in _picked("spread", group, rows)] for group in spread]
-    groups: dict[int, list[int]] = {}
+    label = spread.removeprefix(_BY_LABEL)
+    groups: dict[object, list[int]] = {}
     for row in rows:
-        if row[f"{spread}_id"] is not None:
-            groups.setdefault(row[f"{spread}_id"], []).append(row["id"])
+        alike = row[f"{spread}_id"] if label == spread else labels[row["id"]].get(label)
+        if alike is not None:
+            groups.setdefault(alike, []).append(row["id"])
     return [group for group in groups.values() if len(group) > 1]
 
 

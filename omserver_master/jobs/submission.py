@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping
@@ -192,7 +193,12 @@ def _checked(
             narrowed(again.first["rollout"], {row["id"]: row["name"] for row in rows}) or {}
         )
     rollout = freezing.freeze(
-        wanted, module, rows, may_loosen=rights.reaches(person.role, "admin"), dry_run=wish.dry_run
+        wanted,
+        module,
+        rows,
+        may_loosen=rights.reaches(person.role, "admin"),
+        dry_run=wish.dry_run,
+        labels_of=partial(hosts.labels_of, conn),
     )
     locks = _locks(module, wish, again)
     found = Plan(module, params, rows, confirm, [], wish.dry_run, wish.rerun, rollout, locks, reached_by)

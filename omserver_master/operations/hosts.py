@@ -56,10 +56,12 @@ class Values(Args):
     categ: str | None = Field(None, max_length=255)
     app: str | None = Field(None, max_length=255)
     state: str | None = Field(None, max_length=32)
+    #: Like ``pair=db-a, rack=r3``; an empty value takes a label away, others stay.
+    labels: str | None = Field(None, max_length=10_000)
 
     def values(self) -> dict[str, str]:
         """What was said, by name."""
-        names = ("wip", "lip", "os", "os_family", "categ", "app", "state")
+        names = ("wip", "lip", "os", "os_family", "categ", "app", "state", "labels")
         told = {name: getattr(self, name) for name in names}
         return {name: value for name, value in told.items() if value is not None}
 
@@ -222,4 +224,5 @@ def _shown(conn: Connection, row: RowMapping) -> dict[str, Any]:
         }
         for way in connections.routes(conn, [row["id"]])[row["id"]]
     ]
-    return views.host(row) | {"facts": row["facts"] or {}, "ways": ways}
+    labels = hosts.labels_of(conn, [row["id"]])[row["id"]]
+    return views.host(row) | {"facts": row["facts"] or {}, "labels": labels, "ways": ways}

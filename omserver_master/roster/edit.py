@@ -15,6 +15,7 @@ from ..store import connections, hosts
 from ..store.names import name_key
 from ..store.schema import server_list
 from .incoming import check_new_name
+from .labels import read_labels, relabelled
 from .ways import existing
 
 Ways = list[tuple[int, str]]
@@ -49,18 +50,24 @@ def add_host(conn: Connection, name: str, values: Mapping[str, str], ways: Ways)
     host = hosts.add_host(conn, name, app_id=place, **plain)
     if values.get("os_family"):
         hosts.set_facts(conn, host, {"os_family": values["os_family"].lower()})
+    if told := read_labels(values.get("labels", "")):
+        _write(conn, host, {"labels": relabelled({}, told)})
     connections.set_routes(conn, host, ways)
     connections.check_remote_ids(conn, [way[0] for way in ways])
     return host
 
 
 def change_hosts(conn: Connection, rows: Sequence[RowMapping], values: Mapping[str, str]) -> None:
-    """Give hosts the *values*: ``wip lip os state categ app os_family``; ``name`` for a single one.
+    """Give hosts the *values*: ``wip lip os state categ app os_family labels``; ``name`` for a single one.
+
+    Of their labels those that ``labels`` does not name stay.
 
     Raises:
         BadRequest: a value cannot be; ``field`` says which.
     """
     _check_values(values)
+    told = read_labels(values.get("labels", ""))
+    labels = hosts.labels_of(conn, [row["id"] for row in rows]) if told else {}
     for row in rows:
         written: dict[str, Any] = {
             column: values[field] for field, column in _COLUMNS.items() if field in values
@@ -69,9 +76,10 @@ def change_hosts(conn: Connection, rows: Sequence[RowMapping], values: Mapping[s
             written["server_app_id"] = _place(conn, values, row)
         if "os_family" in values:
             written["facts"] = {**(row["facts"] or {}), "os_family": values["os_family"].lower()}
+        if told:
+            written["labels"] = relabelled(labels[row["id"]], told)
         if written:
-            this = server_list.c.ID.in_([row["id"]])
-            conn.execute(update(server_list).where(this).values(written))
+            _write(conn, row["id"], written)
     if "name" in values:
         _rename(conn, rows, values["name"])
 
@@ -125,6 +133,11 @@ def usual_connection(conn: Connection, platform: str) -> RowMapping:
         f"{f' ({names})' if names else ''}: say which with --connection.",
         field="connection",
     )
+
+
+def _write(conn: Connection, host_id: int, written: Mapping[str, Any]) -> None:
+    this = server_list.c.ID.in_([host_id])
+    conn.execute(update(server_list).where(this).values(written))
 
 
 def _rename(conn: Connection, rows: Sequence[RowMapping], name: str) -> None:

@@ -159,6 +159,15 @@ def set_facts(conn: Connection, host_id: int, facts: dict[str, Any], os: str | N
     conn.execute(update(server_list).where(server_list.c.ID.in_([host_id])).values(changes))
 
 
+def labels_of(conn: Connection, host_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """The labels of these hosts by their ids."""
+    found: dict[int, dict[str, str]] = {}
+    for part in parts(host_ids):
+        query = select(server_list.c.ID, server_list.c.labels).where(server_list.c.ID.in_(part))
+        found.update((row[0], row[1] or {}) for row in conn.execute(query))
+    return found
+
+
 _JOINED = server_list.outerjoin(server_app_categ).outerjoin(server_fun_categ)
 
 

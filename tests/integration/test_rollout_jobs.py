@@ -246,6 +246,18 @@ def test_two_of_one_application_are_never_in_one_batch(place: Place, client: Cli
     assert [set(place.taken()[:2]), set(place.taken()[2:])] == [{"quick-1", "slow-1"}, {"quick-2", "slow-2"}]
 
 
+def test_two_with_the_same_label_are_never_in_one_batch(place: Place, client: Client) -> None:
+    client.set_hosts(["quick-1", "quick-2"], labels="pair=a, rack=r1")
+    client.set_hosts(["quick-3"], labels="pair=b")
+    job = begin_job(client, QUICK[:3], spread="label:pair")
+    assert wait_for_end(client, job)["counts"] == {"ok": 3}
+    assert set(place.taken()[:2]) == {"quick-1", "quick-3"}
+    client.set_hosts(["quick-2"], labels="pair=")
+    assert client.host("quick-2")["labels"] == {"rack": "r1"}
+    with pytest.raises(BadRequest, match="label"):
+        client.preview("2002", {}, QUICK[:2], rollout={"spread": "label:"})
+
+
 def test_two_of_one_named_pair_are_never_in_one_batch(place: Place, client: Client) -> None:
     job = begin_job(client, QUICK[:3], spread=[["quick-1", "quick-2"]])
     assert wait_for_end(client, job)["counts"] == {"ok": 3}

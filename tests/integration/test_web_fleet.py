@@ -193,6 +193,18 @@ def test_a_host_is_added_and_changed(browser: Browser, master: FakeMaster) -> No
     assert "is not an IP address" in wrong.text
 
 
+def test_labels_are_shown_given_and_taken_away(browser: Browser, master: FakeMaster) -> None:
+    page = browser.get("/hosts/web-01").text
+    assert "pair=db-a" in page
+    assert 'value="pair=db-a, rack=&lt;r3&gt;"' in page
+    before = "pair=db-a, rack=<r3>"
+    browser.send("/hosts/web-01", name="web-01", labels_before=before, labels=before)
+    browser.send("/hosts/web-01", name="web-01", labels_before=before, labels="rack=r4, row=7")
+    assert [asked.get("labels") for asked in master.asked("hosts.set")] == [None, "rack=r4, row=7, pair="]
+    browser.send("/change-hosts", host=["web-01", "web-02"], set="1", labels="pair=web")
+    assert master.asked("hosts.set")[-1] == {"hosts": ["web-01", "web-02"], "labels": "pair=web"}
+
+
 def test_an_import_is_previewed_filtered_and_applied(browser: Browser, master: FakeMaster) -> None:
     file = (io.BytesIO("name\n主机".encode("gbk")), "hosts.csv")
     sent = browser.send("/import", source="csv:", file=file, categ="Linux.Web", connection="salt")

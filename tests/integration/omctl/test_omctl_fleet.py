@@ -100,6 +100,7 @@ def test_what_is_wrong_is_one_line_and_code_2(omctl: Shell) -> None:
         ("connection show nowhere", "There is no connection 'nowhere'"),
         ("host add 'a<b' --connection nowhere", "nowhere"),
         ("host set nobody --state retired", "Not a host here: nobody"),
+        ("host set web-01 --label nonsense", "'nonsense' is no label like pair=db-a."),
         ("host import", "exactly one of --from and --csv"),
         ("host import --csv no-such-file", "no-such-file"),
         ("host ways web-01 --up a --down b", "exactly one"),
@@ -125,6 +126,10 @@ def test_hosts_are_imported_shown_and_put_in_order(omctl: Shell, tmp_path: Path)
     again = json.loads(omctl(f"{line} --apply --json").stdout)
     assert (again["counts"]["same"], again["counts"]["new"], again["applied"]) == (2, 0, True)
 
+    omctl("host set imp-01 imp-02 --label pair=a --label rack=r3")
+    omctl("host set imp-01 --label rack=")
+    assert json.loads(omctl("host show imp-01 --json").stdout)["labels"] == {"pair": "a"}
+    assert "label rack" in omctl("host show imp-02").stdout
     assert "Changed 2 hosts." in omctl("host ways imp-01 imp-02 --add two").stdout
     omctl("host ways imp-01 --up two")
     shown = json.loads(omctl("host show imp-01 --json").stdout)
