@@ -255,17 +255,23 @@ def events(context: Context, args: Events) -> dict[str, Any]:
 
 def _at_the_end(context: Context, args: Events, end: float) -> dict[str, Any]:
     """What changed in a job, once it is over or *end* has come; until then only whether it is, is read."""
-    waited = False
+    began, rung = time.monotonic(), False
     with context.site.changes.of(args.job, end=True) as change:
         while True:
             change.clear()
-            with store.look(context.site.engine) as conn:
-                latest = jobs.event_of(conn, args.job, None if waited else rights.visible_hosts(context.who))
-            left = end - time.monotonic()
-            if latest is None or latest.over or left <= 0:
-                return _events_now(context, args, waited=waited)
-            change.wait(min(left, LOOK_ANYWAY))
-            waited = True
+            now = time.monotonic()
+            if rung or now >= end or _is_over(context, args.job):
+                answer = _events_now(context, args, waited=now - began > LOOK_ANYWAY)
+                if now >= end or answer["job"]["state"] in FINAL_JOB:
+                    return answer
+            rung = change.wait(min(end - now, LOOK_ANYWAY))
+
+
+def _is_over(context: Context, job_id: int) -> bool:
+    """Whether there is nothing to wait for: the job is over, or is none that may be seen."""
+    with store.look(context.site.engine) as conn:
+        latest = jobs.event_of(conn, job_id, rights.visible_hosts(context.who))
+    return latest is None or latest.over
 
 
 @operation("job.cancel", role="operator")

@@ -194,6 +194,8 @@ class Driver:
 
     def _after(self, module: Module, view: JobView) -> None:
         """Call ``after``; its failure is a note, and changes no host's result."""
+        if type(module).after is not Module.after:
+            self._channel.flush()  # it may take its time
         try:
             text = module.after(view)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- a module's own code

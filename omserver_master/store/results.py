@@ -23,6 +23,7 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    or_,
     select,
     true,
     update,
@@ -406,7 +407,7 @@ def _update(names: tuple[str, ...], *, begun: bool) -> Update:
 
 @cache
 def _update_open(names: tuple[str, ...], *, begun: bool) -> Update:
-    return _update(names, begun=begun).where(host_results.c.state.in_(sorted(OPEN_HOST)))
+    return _update(names, begun=begun).where(or_(*(host_results.c.state == state for state in OPEN_HOST)))
 
 
 @cache
