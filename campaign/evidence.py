@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, select, text
 
 from omserver_client.errors import Unavailable
 from omserver_master.errors import AuditBroken
@@ -25,6 +25,7 @@ from .acks import Asked
 from .oracle import HostRow, JobRow, Verdict, judge
 from .place import Place
 from .process import STACKS
+from .servers import Server
 
 
 def wait_until_final(place: Place, asked: Sequence[Asked], seconds: float) -> float:
@@ -92,6 +93,21 @@ def keep(place: Place, asked: Sequence[Asked], folder: Path) -> None:
     (folder / "master.log").write_bytes(place.system.log.read_bytes())
     for log in place.folder.glob("*.log"):
         (folder / log.name).write_bytes(log.read_bytes())
+    _keep_of_server(place, folder)
+
+
+def _keep_of_server(place: Place, folder: Path) -> None:
+    """The log of the database server, and what waits for what in it."""
+    if isinstance(place.server, Server):
+        (folder / "database.log").write_bytes((place.server.folder / "log").read_bytes())
+    waits = {
+        "mysql": "SELECT * FROM information_schema.INNODB_TRX",
+        "postgresql": "SELECT * FROM pg_stat_activity",
+    }
+    if wanted := waits.get(place.system.engine.dialect.name):
+        with contextlib.suppress(Unavailable), read(place.system.engine) as conn:
+            rows = [dict(row) for row in conn.execute(text(wanted)).mappings()]
+            (folder / "database.json").write_text(json.dumps(rows, indent=1, default=str))
 
 
 def _tell_stacks(place: Place) -> None:

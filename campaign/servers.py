@@ -158,6 +158,7 @@ class MariaDB(Server):
             "CREATE DATABASE IF NOT EXISTS omserver CHARACTER SET utf8mb4;\n"
             f"CREATE USER IF NOT EXISTS 'omserver'@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
             "GRANT ALL ON omserver.* TO 'omserver'@'127.0.0.1';\n"
+            "GRANT PROCESS ON *.* TO 'omserver'@'127.0.0.1';\n"  # for the evidence: who waits for whom
         )
         first.chmod(0o644)
         made = [program("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db"]
