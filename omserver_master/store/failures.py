@@ -80,7 +80,13 @@ _MARIADB = {
     1020: Failure.LOST,  # record has changed since last read
     1021: Failure.DISK_FULL,
     1114: Failure.DISK_FULL,  # the table is full
+    3: Failure.BROKEN_DISK,  # a file cannot be written
+    1026: Failure.BROKEN_DISK,
+    1030: Failure.BROKEN_DISK,  # the storage engine says no more than a number
+    1180: Failure.BROKEN_DISK,  # the commit failed
     1290: Failure.BROKEN_DISK,  # read only
+    1034: Failure.DOWN,  # an index is damaged
+    1712: Failure.DOWN,
     1969: Failure.TOO_SLOW,  # max_statement_time
     3024: Failure.TOO_SLOW,
     1040: Failure.DOWN,  # too many connections

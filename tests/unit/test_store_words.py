@@ -84,6 +84,8 @@ def _error(orig: BaseException, invalidated: bool = False) -> SQLAlchemyError:
         (_error(sqlite3.IntegrityError("UNIQUE constraint failed")), Failure.OURS),
         (_error(pymysql.err.OperationalError(1213, "Deadlock found")), Failure.LOST),
         (_error(pymysql.err.OperationalError(1021, "Disk full")), Failure.DISK_FULL),
+        (_error(pymysql.err.OperationalError(1026, "Error writing file")), Failure.BROKEN_DISK),
+        (_error(pymysql.err.InternalError(1034, "Index is corrupt")), Failure.DOWN),
         (_error(pymysql.err.OperationalError(2003, "Can't connect")), Failure.DOWN),
         (_error(pymysql.err.ProgrammingError(1146, "no such table")), Failure.OURS),
         (_error(pymysql.err.OperationalError("odd"), invalidated=True), Failure.DOWN),
