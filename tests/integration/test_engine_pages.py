@@ -57,7 +57,9 @@ class Machine:
             "OMSERVER_HOME": "/srv/omserver",
             "OMSERVER_MODULES_DIR": str(CHECKOUT / "modules"),
         }
-        self.types("rm -rf .ssh .ansible .ansible.cfg .omserver /etc/ansible /etc/omserver /etc/func")
+        # What is typed here must not reach this machine's own files.
+        kinds = self.types("stat -f -c %T /etc /root /srv /var").split()
+        assert kinds == ["overlayfs"] * 4, kinds
 
     def types(self, text: str, code: int = 0) -> str:
         """What came of it; it ends with *code*."""
@@ -104,7 +106,9 @@ def machines(sshhosts: SshHosts) -> Iterator[dict[str, Machine]]:
         for name, address in addresses.items():
             sshhosts.spaces.pids[name] = spaces.pids[name]
             sshhosts.spaces.wire(name, address)
-            wait_until(lambda name=name: b"sleep" in spaces.exec(name, ["ps", "-e"]).stdout)
+            # It has its name when its own files are in their places; before, it sees those of this machine.
+            wait_until(lambda name=name: spaces.exec(name, ["hostname"]).stdout.decode().strip() == name)
+            wait_until(lambda name=name: spaces.exec(name, ["pgrep", "-x", "sleep"]).returncode == 0)
         yield {name: Machine(spaces, name, address) for name, address in addresses.items()}
     finally:
         for name in addresses:
