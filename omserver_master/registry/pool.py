@@ -120,7 +120,7 @@ class ChildPool:
                 raise RuntimeError("The pool of children is closed.")
             if not self._idle:
                 raise OSError(f"No process for module code could be started: {self._failure}")
-            child = self._idle.pop(0)  # the one that had most time to start
+            child = self._idle.pop()  # the one that worked last: most of what it needs is still in caches
             if child.alive:
                 self._busy.add(child)
                 if len(self._busy) >= self._recently_busy():
@@ -135,29 +135,45 @@ class ChildPool:
             self._busy.discard(child)
             self._change.notify_all()
 
-    def _keep_idle(self, child: Child) -> bool:
+    def _keep_idle(self, child: Child, place: int | None = None) -> bool:
         with self._change:
-            enough = max(self._size, self._wanted, self._recently_busy() - 1)
-            keep = not self._closed and len(self._idle) <= enough
+            keep = not self._closed and len(self._idle) <= self._enough()
             if keep:
-                self._idle.append(child)
+                self._idle.insert(len(self._idle) if place is None else place, child)
             return keep
+
+    def _enough(self) -> int:
+        """So many wait at most, and one more: the one that is started when all others work."""
+        return max(self._size, self._wanted, self._recently_busy())
 
     def _recently_busy(self) -> int:
         return self._most if time.monotonic() - self._most_at < _REMEMBERED else 0
 
     def _keep(self) -> None:
-        """Start a child whenever fewer are ready than are kept or wanted."""
+        """Start a child whenever fewer are ready than are kept or wanted; end those that are too many."""
         while True:
             with self._change:
-                self._change.wait_for(self._is_short)
+                short = self._change.wait_for(self._is_short, _REMEMBERED)
                 if self._closed:
                     return
-            child = self._start()
-            if child is not None and not self._keep_idle(child):
+                spare = [] if short else self._take_spare()
+            for child in spare:
                 child.kill()
+            if not short:
+                continue
+            # In front: the others need no time to start.
+            fresh = self._start()
+            if fresh is not None and not self._keep_idle(fresh, 0):
+                fresh.kill()
             with self._change:
                 self._change.notify_all()
+
+    def _take_spare(self) -> list[Child]:
+        """Those that have waited longest of more than are kept."""
+        more = 1 if self._recently_busy() else 0
+        number = max(0, len(self._idle) - self._enough() - more)
+        spare, self._idle = self._idle[:number], self._idle[number:]
+        return spare
 
     def _start(self) -> Child | None:
         try:

@@ -57,7 +57,7 @@ class ChildLimits:
     message: int = 64 << 20
     describe_seconds: float = 10.0
     start_seconds: float = 30.0
-    jobs: int = 200
+    jobs: int = 1000
 
 
 class _Over(Exception):

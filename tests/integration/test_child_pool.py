@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from omserver_master.contract.work import Answer
+from omserver_master.registry import pool as pool_module
 from omserver_master.registry.pool import ChildLimits, ChildPool
 
 Message = dict[str, Any]
@@ -511,13 +512,34 @@ def test_a_warm_child_answers_within_a_moment(path: Path) -> None:
         assert time.monotonic() - began < 0.25
 
 
-def test_after_many_were_at_work_at_once_as_many_are_kept_for_the_next_time(path: Path) -> None:
+def at_once(pool: ChildPool, path: Path, number: int) -> set[int]:
+    """The processes that did *number* jobs at the same time."""
+    with ExitStack() as stack:
+        children = [stack.enter_context(pool.child()) for _ in range(number)]
+        for child in children:
+            drive(child, start_order(path, ECHO), timeout=30)
+        return {child.pid for child in children}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_after_many_were_at_work_at_once_as_many_are_kept_and_none_is_ended(path: Path) -> None:
     with ChildPool(1) as pool:
-        pids = []
-        for _ in range(2):
-            with ExitStack() as stack:
-                children = [stack.enter_context(pool.child()) for _ in range(4)]
-                for child in children:
-                    drive(child, start_order(path, ECHO), timeout=30)
-                pids.append({child.pid for child in children})
-        assert len(pids[0] & pids[1]) >= 3  # one more was kept ready besides, and may have been taken first
+        first = at_once(pool, path, 4)
+        for _ in range(4):
+            assert at_once(pool, path, 4) == first, "those that worked before, not the one kept besides"
+
+
+def test_what_is_kept_after_many_were_at_work_is_ended_in_the_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_REMEMBERED", 0.5)
+    with ChildPool(1) as pool:
+        at_once(pool, path, 4)
+        wait_for(lambda: len(pool._idle) == 1)
+        assert at_once(pool, path, 1)
