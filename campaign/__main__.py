@@ -24,7 +24,7 @@ from .defects import DEFECTS
 from .place import Place
 from .progress import Progress, table
 from .saltplace import SaltPlace
-from .servers import DATABASES
+from .servers import DATABASES, DISK_SIZES
 from .storm import Storm
 
 #: What takes other options; ``--help`` tells them.
@@ -121,7 +121,7 @@ def _seed(options: argparse.Namespace, progress: Progress) -> int:
 def _storm(
     options: argparse.Namespace, progress: Progress, name: str, database: str, seed: int, seconds: float
 ) -> None:
-    disk = os.geteuid() == 0
+    disk = os.geteuid() == 0 and database in DISK_SIZES
     kind_of_place = _kind_of_place(options.kind or [])
     with kind_of_place(database, pace=options.pace, web=True, links=True, disk=disk) as place:
         storm = Storm(place, seed, seconds)

@@ -66,7 +66,7 @@ class Place:
         defect: the name of one of `defects.DEFECTS`.
         web: whether there is a console, too.
         links: whether callers reach the master, and it and its workers the database server, through `Link`s.
-        disk: whether the database's files are on a small disk of their own (as root).
+        disk: whether the database's files are on a small disk of their own (as root); one of `DISK_SIZES`.
     """
 
     obedient: Sequence[str] = tuple(OBEDIENT)
