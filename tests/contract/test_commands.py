@@ -8,7 +8,7 @@ from omserver_master.backends import Backend
 from omserver_master.contract.work import Put, Run, Script
 from tests.nasty import NASTY_WORDS
 
-from .dispatching import Under, run_one
+from .dispatching import Under, run, run_one
 from .promises import NO_COMMANDS, left_out
 from .rig import Rig
 
@@ -41,19 +41,19 @@ def test_any_bytes_go_in_and_both_streams_come_back(rig: Rig, backend: Backend, 
     work = (
         Run("cat >&2; printf %s 'x'", stdin=printed) if not printed else Run("tee /dev/stderr", stdin=printed)
     )
-    answer = run_one(backend, work, rig.hosts[0])
-    assert (answer.rc, answer.stderr, answer.stdout) == (0, printed, printed or b"x")
+    for answer in run(backend, work, rig.hosts).values():
+        assert (answer.rc, answer.stderr, answer.stdout) == (0, printed, printed or b"x"), answer
 
 
 @left_out(NO_COMMANDS)
 def test_five_megabytes_come_back_byte_for_byte_where_they_are_asked_for(
     rig: Rig, backend: Backend, place: str
 ) -> None:
-    host = rig.hosts[0]
     work = Run(f"head -c 5000000 /dev/urandom >{place}; cat {place}", output=6 * 1024 * 1024)
-    answer = run_one(backend, work, host, seconds=90)
-    assert (answer.rc, len(answer.stdout), answer.stdout_cut) == (0, 5000000, 0)
-    assert answer.stdout == rig.read(host, place)
+    for host in (rig.hosts[0], rig.hosts[-1]):
+        answer = run_one(backend, work, host, seconds=90)
+        assert (answer.rc, len(answer.stdout), answer.stdout_cut) == (0, 5000000, 0)
+        assert answer.stdout == rig.read(host, place)
 
 
 @left_out(NO_COMMANDS)
@@ -80,8 +80,9 @@ def test_variables_arrive_and_nothing_else_of_ours_does(rig: Rig, backend: Backe
 
 
 @left_out(NO_COMMANDS)
-def test_a_script_runs_as_it_is(rig: Rig, backend: Backend, place: str) -> None:
-    host = rig.hosts[0]
+@pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
+def test_a_script_runs_as_it_is(rig: Rig, backend: Backend, place: str, which: int) -> None:
+    host = rig.hosts[which]
     there = run_one(backend, Run("command -v perl python3; command -v bash; :"), host).text
     here_document = "cat <<'EOF'\n$HOME `id` \\ \"x\" 'y'\n{{ a }} {% b %}\nEOF\nprintf '%s|' \"$@\""
     cases = {
@@ -116,8 +117,11 @@ def test_a_script_runs_as_it_is(rig: Rig, backend: Backend, place: str) -> None:
 
 
 @left_out(NO_COMMANDS)
-def test_a_file_is_put_whole_with_its_mode_and_in_one_move(rig: Rig, backend: Backend, place: str) -> None:
-    host, path = rig.hosts[0], f"{place}/'in' $(quotes) é"
+@pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
+def test_a_file_is_put_whole_with_its_mode_and_in_one_move(
+    rig: Rig, backend: Backend, place: str, which: int
+) -> None:
+    host, path = rig.hosts[which], f"{place}/'in' $(quotes) é"
     run_one(backend, Run(["mkdir", place]), host)
     first = ALL_BYTES * 2000
     assert run_one(backend, Put(path, first, 0o640), host).ok
