@@ -20,7 +20,7 @@ from omserver_client.errors import NotFound
 from omserver_master import audit
 from omserver_master.backends.base import Flight
 from omserver_master.contract.work import Answer
-from omserver_master.jobs import dispatch, left, recorder, submission, takeover, worker
+from omserver_master.jobs import dispatch, late, left, recorder, submission, takeover, worker
 from omserver_master.jobs.recorder import DatabaseRecorder
 from omserver_master.operations import jobs as operations
 from omserver_master.store import clock, jobs, leases, pauses, results, schema, steps
@@ -212,6 +212,10 @@ def _local_time() -> None:
         _replace(module, "fence", fence)
 
 
+def _drop_late() -> None:
+    _replace(late.LateRecorder, "_store", lambda self: None)
+
+
 def _no_reaper() -> None:
     def claim_new(conn: Any, job_id: int, *rest: Any) -> Any:
         state = conn.execute(select(schema.jobs.c.state).where(schema.jobs.c.id == job_id)).scalar()
@@ -326,6 +330,12 @@ DEFECTS: Mapping[str, Defect] = {
         _local_time,
         ("clock ahead/takeover.before_ask=none/once",),
         ("stuck",),
+    ),
+    "late answers dropped": Defect(
+        "what a host answers after its time is not kept",
+        _drop_late,
+        ("late/results.after_commit=none/once",),
+        ("unresolved",),
     ),
     "no reaper": Defect(
         "jobs of dead workers are never taken up", _no_reaper, ("steps/answer.heard=kill/once",), ("stuck",)

@@ -34,7 +34,7 @@ KINDS: Mapping[str, str] = {
     "not not_started": "`not_started`, and the host began it",
     "cancelled without proof": "`cancelled`, and the host was neither stopped nor done before",
     "start after cancel": "a host began after the cancel was acknowledged; it was not under way before",
-    "unresolved": "`unknown`, though the host's answer could be had",
+    "unresolved": "`unknown`, or `timed_out`, though the host's answer could be had",
     "unexplained": "`unknown` without a reason",
     "nobody's work": "a host was told what no job in the database asks for",
     "audit": "an action without its audit row, or a row too many, or a broken chain",
@@ -219,6 +219,9 @@ def _judge_evidence(
         stopped = [line for work in works for line in work.lines if line.get("proof") == "stopped"]
         if not over and not stopped:
             verdict.wrong("cancelled without proof", where)
+    elif row.state == "timed_out" and "timeout" in wish.options:
+        if all(good):  # it was asked for long enough
+            verdict.wrong("unresolved", where)
     elif row.state == "unknown":
         if not row.reason:
             verdict.wrong("unexplained", where)

@@ -37,9 +37,12 @@ MODULES = Path(__file__).parent / "modules"
 OBEDIENT = [f"h-{number:02}" for number in range(1, 33)]
 SLOW = ["late-1", "late-2"]
 ODD = ["twice-1", "stranger-1"]
+#: That answers when a time limit of a second is long over.
+TARDY = "tardy-1"
 RULES = {
     "h-*": {"ending": "obeys"},
     "late-*": {"seconds": 0.7},
+    "tardy-*": {"seconds": 7.0},
     "twice-*": {"seconds": 0.2, "ending": "twice"},
     "stranger-*": {"seconds": 0.2, "ending": "stranger"},
 }
@@ -351,7 +354,7 @@ class Place:
 
     def _add_hosts(self) -> None:
         way = self.system.add_connection("invented", "sim", {"socket": str(self.socket)})
-        self.system.add_hosts([*OBEDIENT, *SLOW, *ODD], way)
+        self.system.add_hosts([*OBEDIENT, *SLOW, *ODD, TARDY], way)
 
     def _start_fleet(self, ends: contextlib.ExitStack) -> None:
         argv = [sys.executable, "-m", "campaign.fleet", str(self.socket), json.dumps(RULES)]

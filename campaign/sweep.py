@@ -21,7 +21,7 @@ from omserver_master.jobs.states import FINAL_HOST
 from . import evidence
 from .acks import MODULES, Acks, Asked
 from .oracle import Verdict
-from .place import Place
+from .place import TARDY, Place
 from .process import LOOK
 
 #: Seconds in which a cell must reach its failpoint, and its jobs their ends after that, at a pace of 1.
@@ -262,6 +262,19 @@ def _clock_ahead(scene: Scene) -> None:
     scene.place.kill_all()
 
 
+def _late(scene: Scene) -> None:
+    """A host answers when its time is over, and its job too."""
+    asked = scene.wish(hosts=(TARDY,), timeout=1)
+    scene.submit(asked)
+
+    def kept() -> bool:
+        with contextlib.suppress(OMServerError), scene.place.client() as client:
+            return bool(client.results(asked.job or 0)["results"][0]["late"])
+        return False
+
+    scene.until(kept)
+
+
 def _waits(scene: Scene) -> bool:
     with contextlib.suppress(OMServerError), scene.place.client() as client:
         return bool(client.job(scene.acks.all()[0].job or 0)["reason"])
@@ -298,6 +311,7 @@ SCENARIOS: Mapping[str, Callable[[Scene], None]] = {
     "overdue": _overdue,
     "killed at once": _killed_at_once,
     "clock ahead": _clock_ahead,
+    "late": _late,
 }
 
 #: Where a scenario other than "plain" is needed to reach a failpoint.
@@ -342,6 +356,7 @@ def cells() -> Iterator[Cell]:
                 yield Cell(point, "error", repeat, scenario)
         yield Cell("submit.before_answer", "none", repeat, "killed at once")
         yield Cell("takeover.before_ask", "none", repeat, "clock ahead")
+        yield Cell("results.after_commit", "none", repeat, "late")
         yield Cell("send.before", "sleep:0.7", repeat, "cancel while sending")
         yield Cell("send.now", "sleep:0.7", repeat, "cancel while sending")
         yield Cell("intent.before_commit", "sleep:0.7", repeat, "cancel while sending")

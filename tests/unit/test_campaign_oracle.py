@@ -110,3 +110,11 @@ def test_every_job_has_one_audit_row() -> None:
     for rows in (0, 2):
         audit = {"job.submit": Counter({1: rows}), "job.cancel": Counter()}
         assert judge([wish()], [job()], RAN, audit).kinds == {"audit"}
+
+
+def test_an_answer_that_came_when_its_time_was_over_is_kept() -> None:
+    told = {"host": "timed_out", "reason": "Not finished by the deadline."}
+    short = wish(options={"timeout": 1})
+    assert judge([short], [job("failed", **told)], RAN).kinds == {"unresolved"}
+    assert judge([short], [job("failed", **told)], [took()]).kinds == frozenset()
+    assert judge([wish()], [job("failed", **told)], RAN).kinds == frozenset(), "it may still be asked for"
