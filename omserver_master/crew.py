@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from omserver_client.errors import Unavailable
 
 from .failpoints import reach
-from .jobs.bell import ANY, Bell
+from .jobs.bell import ANY, PASS_ON, Bell
 from .store import leases, workers
 from .store.engine import transact
 
@@ -40,7 +41,8 @@ class Crew:
     def __init__(self, number: int, engine: Engine, heard: Heard) -> None:
         self._engine = engine
         names = [f"{os.uname().nodename}-{os.getpid()}-{one}" for one in range(1, number + 1)]
-        self._workers = [WorkerProcess(name, heard, self._bury) for name in names]
+        self._workers = [WorkerProcess(name, heard, self._bury, self._pass_on) for name in names]
+        self._turns = itertools.cycle(self._workers)
 
     def start(self) -> None:
         """Start all of them; does not wait until they work."""
@@ -48,9 +50,18 @@ class Crew:
             worker.start()
 
     def ring(self, job: int = ANY) -> None:
-        """There is a new job, or there is news for one. Never blocks."""
-        for worker in self._workers:
+        """There is a new job, or there is news for one. Never blocks.
+
+        For a new job one worker is rung, each in its turn: two would only be in each other's way. If it does
+        not come, others see the job when they look by themselves.
+        """
+        for worker in [next(self._turns)] if job == ANY else self._workers:
             worker.bell.ring(job)
+
+    def _pass_on(self, full: WorkerProcess) -> None:
+        for worker in self._workers:
+            if worker is not full:
+                worker.bell.ring(PASS_ON)
 
     def stop(self) -> None:
         """Let running jobs write their end, and wait until all workers are gone."""
@@ -77,11 +88,18 @@ class Crew:
 class WorkerProcess:
     """A worker process that is started again when it ends by itself."""
 
-    def __init__(self, name: str, heard: Heard, bury: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        heard: Heard,
+        bury: Callable[[str], None],
+        pass_on: Callable[[WorkerProcess], None],
+    ) -> None:
         self.name = name
         self.bell, self._far_end = Bell.pair()
         self._heard = heard
         self._bury = bury
+        self._pass_on = pass_on
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep, name=f"keeps {name}", daemon=True)
@@ -136,5 +154,9 @@ class WorkerProcess:
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
-            if heard := self.bell.wait(1.0):
+            heard = self.bell.wait(1.0)
+            if PASS_ON in heard:
+                heard.discard(PASS_ON)
+                self._pass_on(self)
+            if heard:
                 self._heard(heard)

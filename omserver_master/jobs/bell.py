@@ -20,6 +20,8 @@ from typing import Any, Protocol
 ANY = 0
 #: Added to a job's id in a ring: the job is over. Who waits for its end has nothing to look for before.
 OVER = 1 << 62
+#: Rung by a worker that was rung for a new job and has no room; then to all others, which leave it at that.
+PASS_ON = 1 << 61
 _ID = struct.Struct("!Q")
 
 

@@ -174,14 +174,21 @@ class JobRun:
     # -- one turn of the loop
 
     def _take_one(self) -> None:
-        soon = len(self._outbox) or self._cancel_until or not self._open
         try:
-            event = self.inbox.get(timeout=0.05 if soon else 0.25)
+            event = self.inbox.get(timeout=self._patience())
         except queue.Empty:
             return
         self._handle(event)
         while not self.inbox.empty():
             self._handle(self.inbox.get_nowait())
+
+    def _patience(self) -> float:
+        """Seconds until there is something to do even if nothing comes in."""
+        if len(self._outbox) or self._cancel_until or not self._open:
+            return 0.05
+        if self._begun and len(self.board.seats) == 1 and not self._must_stand:
+            return max(0.05, min(LOOK_FOR_NEWS, self._look_for_news - time.monotonic()))
+        return 0.25
 
     def _handle(self, event: object) -> None:
         match event:

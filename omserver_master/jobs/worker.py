@@ -28,7 +28,7 @@ from omserver_master.store.limits import Limits
 from omserver_master.store.sitekey import SiteKey, read_site_key
 
 from . import again, claiming, settling
-from .bell import ANY, Bell
+from .bell import ANY, PASS_ON, Bell
 from .claimed import ClaimedJob
 from .claiming import MOST_JOBS
 from .late import Asking, LateAnswers
@@ -87,7 +87,7 @@ class Worker:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._free = threading.Event()
-        self._full = False
+        self._full = self._rung = False
 
     def run(self) -> None:
         """Work until told to stop, then let running jobs write their end."""
@@ -125,6 +125,7 @@ class Worker:
         room = self._room()
         self._full = room <= 0
         if self._full and (room := self._room()) <= 0:  # none has ended before it was said that this matters
+            self._pass_on()
             return False
         try:
             with store.read(self._engine) as conn:
@@ -138,6 +139,12 @@ class Worker:
             reach("claim.after_commit")
             self._start(row)
         return bool(rows)
+
+    def _pass_on(self) -> None:
+        """There is no room here for a job that we were rung for."""
+        if self._rung and self._bell is not None:
+            self._bell.ring(PASS_ON)
+        self._rung = False
 
     def _room(self) -> int:
         """How many more jobs may be taken now."""
@@ -186,10 +193,12 @@ class Worker:
         if self._bell is None:
             self._free.wait(IDLE_LOOK)
             self._free.clear()
-        elif heard := self._bell.wait(IDLE_LOOK):
-            for job in self._running():
-                if job.id in heard:
-                    job.wake()
+            return
+        heard = self._bell.wait(IDLE_LOOK)
+        self._rung = ANY in heard
+        for job in self._running() if heard else ():
+            if job.id in heard:
+                job.wake()
 
     # -- keeping claims, and settling those of others that ran out
 

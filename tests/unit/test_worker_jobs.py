@@ -14,7 +14,7 @@ import pytest
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.jobs import claiming
-from omserver_master.jobs.bell import Bell
+from omserver_master.jobs.bell import ANY, PASS_ON, Bell
 from omserver_master.jobs.claimed import ClaimedJob
 from omserver_master.jobs.claiming import MOST_JOBS
 from omserver_master.jobs.recorder import LEASE
@@ -30,6 +30,9 @@ class LostJob:
 
     id = 17
     paused = False
+
+    def wake(self) -> None:
+        """There is news."""
 
     def run(self) -> None:
         raise LeaseLost
@@ -115,3 +118,17 @@ def test_a_full_worker_looks_at_the_queue_as_soon_as_a_job_has_ended(make: Calla
         began = time.monotonic()
         assert right.wait(20.0) == set()
         assert time.monotonic() - began < 10
+
+
+def test_a_full_worker_that_was_rung_for_a_new_job_passes_it_on_once(make: Callable[..., Worker]) -> None:
+    left, right = Bell.pair()
+    with closing(left), closing(right):
+        worker = make(right)
+        worker._jobs |= {cast(ClaimedJob, LostJob()) for _ in range(MOST_JOBS)}
+        for ring, passed in ((ANY, {PASS_ON}), (PASS_ON, set()), (17, set())):
+            left.ring(ring)
+            worker._rest()
+            assert not worker._claim_some()
+            assert left.wait(0) == passed
+            assert not worker._claim_some()
+            assert left.wait(0) == set()
