@@ -268,9 +268,7 @@ class Place:
         """Start again what is dead, and wake what slept long enough."""
         with self._lock:
             self.server.start()
-            now = time.monotonic()
-            for pid in [pid for pid, until in self._stopped.items() if until <= now]:
-                self._resume(pid)
+            self._wake_due()
             if not self.is_up():
                 self._start_master()
             if self.console is not None:
@@ -310,6 +308,11 @@ class Place:
         with contextlib.suppress(psutil.NoSuchProcess):
             self.wake_sleepers()
 
+    def _wake_due(self) -> None:
+        now = time.monotonic()
+        for pid in [pid for pid, until in self._stopped.items() if until <= now]:
+            self._resume(pid)
+
     def _resume(self, pid: int) -> None:
         del self._stopped[pid]
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -325,6 +328,7 @@ class Place:
                 if time.monotonic() > end:
                     raise
                 self.server.start()
+                self._wake_due()  # a database that is asleep: without it no master starts
                 time.sleep(0.2)
 
     @property
