@@ -53,6 +53,8 @@ _NEWEST = (
     .with_for_update()
 )
 _ADD = insert(audit_events)
+#: Where a connection keeps the last row that was added over it, and by which transaction.
+_HELD: Final = "omserver_chain"
 
 
 def append(
@@ -74,6 +76,7 @@ def append(
     row["hash"] = _hash(row)
     inserted = conn.execute(_ADD, row).inserted_primary_key
     assert inserted is not None
+    conn.info[_HELD] = conn.get_transaction(), inserted[0]
     return int(inserted[0])
 
 
@@ -164,7 +167,9 @@ def _locked_head(conn: Connection) -> tuple[str, float]:
     SQLite has no such lock and needs none: only one transaction at a time writes.
     """
     alone = conn.dialect.name == "sqlite"
-    held = None
+    by, held = conn.info.get(_HELD, (None, None))
+    if by is not conn.get_transaction():
+        held = None
     while True:
         last = conn.execute(_NEWEST).first()
         if last is None:
