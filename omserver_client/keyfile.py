@@ -115,6 +115,9 @@ def read_key(path: Path | str) -> Key:
     path = Path(path).expanduser()
     try:
         return parse_key(_read_private(path))
+    except FileNotFoundError as error:
+        advice = "`omserver key create` on the master makes one, `omctl enroll` brings it to another machine."
+        raise BadKeyFile(f"The key file {path} cannot be read: {error.strerror}. {advice}") from error
     except OSError as error:
         raise BadKeyFile(f"The key file {path} cannot be read: {error.strerror}.") from error
     except (BadKeyFile, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import click
 
-from omserver_client.errors import OMServerError
+from omserver_client.errors import OMServerError, Unavailable
 
 from ..settings import PROCESSES, check_on_pause, load_settings
 
@@ -36,6 +36,8 @@ def command() -> None:
     except CannotListen as error:
         hint = "Is another copy running? OMSERVER_RPYC_PORT chooses another port."
         raise click.ClickException(f"{error} {hint}") from error
+    except Unavailable as error:
+        raise click.ClickException(f"{error} `omserver doctor` says what to do.") from error
     except OMServerError as error:
         raise click.ClickException(str(error)) from error
 
