@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -45,16 +45,25 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
         return _sqlite_engine(url, pool_size)
-    options = _POSTGRESQL if kind == "postgresql" else _MARIADB
+    if kind == "postgresql":
+        return _server_engine(url, pool_size, "READ COMMITTED", _POSTGRESQL)
+    engine = _server_engine(url, pool_size, "READ COMMITTED", _MARIADB)
+    _READING[engine] = reading = _server_engine(url, pool_size, "AUTOCOMMIT", _MARIADB)
+    event.listen(engine, "engine_disposed", lambda _: reading.dispose())
+    return engine
+
+
+def _server_engine(url: str, pool_size: int, isolation: Any, options: Mapping[str, Any]) -> Engine:
     engine = create_engine(
         url,
-        isolation_level="READ COMMITTED",
+        isolation_level=isolation,
+        skip_autocommit_rollback=True,
         pool_size=pool_size,
         pool_timeout=POOL_TIMEOUT,
         pool_recycle=3600,
-        connect_args=options,
+        connect_args=dict(options),
     )
-    if kind != "postgresql":
+    if options is _MARIADB:
         event.listen(engine, "connect", _more_patience)
     _replace_dead_connections(engine)
     return _discard_after_disk_errors(engine)
@@ -132,12 +141,11 @@ def _is_sqlite(engine: Engine) -> bool:
 
 
 def _reading(engine: Engine) -> Engine:
-    """The same engine, without transactions where that is free: READ COMMITTED shows nothing more in one.
+    """Connections without transactions: READ COMMITTED shows nothing more in one, and its end is asked for.
 
-    PyMySQL would have to ask the server to change that, and to change it back.
+    MariaDB would have to be asked to change that, and to change it back, so that it has connections of their
+    own for it (see `make_engine`).
     """
-    if engine.dialect.name != "postgresql":
-        return engine
     found = _READING.get(engine)
     if found is None:
         found = _READING[engine] = engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -32,7 +32,7 @@ def own_id(conn: Connection) -> int:
 def test_a_connection_that_died_while_nobody_used_it_is_replaced(
     server: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with read(server) as one, read(server) as other:
+    with begin(server) as one, read(server) as other:
         ids = own_id(one), own_id(other)
     killer = make_engine(database_url)
     with begin(killer) as conn:
@@ -49,7 +49,7 @@ def test_a_connection_is_asked_whether_it_lives_only_when_it_was_not_used_lately
     server: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(server.dialect, "do_ping", asked.append)
+    monkeypatch.setattr(engine._reading(server).dialect, "do_ping", asked.append)
     for _ in range(3):
         with read(server) as conn:
             clock.now(conn)
