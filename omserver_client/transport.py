@@ -23,15 +23,21 @@ from .frames import MAX_FRAME, DeadlineStream, LimitedChannel, load
 CONNECT_TIMEOUT = 5.0
 #: What localhost means, whatever a resolver thinks. Of several refusals the last address's is told.
 LOCALHOST = ("::1", "127.0.0.1")
+#: What a program of this machine calls where the master listens on all addresses: no certificate names those.
+LISTENS_ON_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- nothing listens here
 #: How long one frame may take in either direction, in seconds.
 FRAME_TIMEOUT = 30.0
+#: OpenSSL's codes for a certificate that is good, of another host name or address.
+_OTHER_NAME = (62, 64)
+_PERHAPS_TLS = "If it speaks TLS, set OMSERVER_CA_FILE to the ca.pem that vouches for it."
 
 
 class Transport:
     """A connection to the master at *host*:*port*, over TLS if *tls* is given.
 
-    Without TLS it connects to this machine only. With TLS, *tls* must verify the master: use
-    `ssl.create_default_context`, with ``cafile`` for a private CA.
+    An address that means all addresses of this machine is called by its loopback one. Without TLS it connects
+    to this machine only. With TLS, *tls* must verify the master: use `ssl.create_default_context`, with
+    ``cafile`` for a private CA.
 
     Raises:
         NotReached: nobody answers there, or it is another machine and there is no TLS.
@@ -46,11 +52,12 @@ class Transport:
         connect_timeout: float = CONNECT_TIMEOUT,
         max_frame: int = MAX_FRAME,
     ) -> None:
+        host = LISTENS_ON_ALL.get(host, host)
         self.where = f"{host}:{port}"
         self._numbers = itertools.count(1)
         sock = self._connect(host, port, tls, connect_timeout)
         self._channel = LimitedChannel(DeadlineStream(sock, FRAME_TIMEOUT), max_frame)
-        self._root = self._find_root(connect_timeout)
+        self._root = self._find_root(connect_timeout, plain=tls is None)
 
     def call(self, name: str, argument: bytes | str, timeout: float) -> object:
         """Call the remote *name* and answer what it answers, within *timeout* seconds.
@@ -89,16 +96,31 @@ class Transport:
             return sock if tls is None else _secured(sock, tls, host)
         except NotReached:
             raise
+        except ssl.SSLCertVerificationError as error:
+            raise NotReached(self._not_proved(error)) from error
         except ConnectionRefusedError as error:
             raise NotReached(f"The master is not running at {self.where}: connection refused.") from error
         except (OSError, UnicodeError) as error:  # the latter: the name cannot be one of the DNS
             raise NotReached(f"The master at {self.where} was not reached: {error}.") from error
 
-    def _find_root(self, timeout: float) -> tuple[Any, ...]:
+    def _not_proved(self, error: ssl.SSLCertVerificationError) -> str:
+        said = f"The master at {self.where} was not believed: {error.verify_message}."
+        if error.verify_code not in _OTHER_NAME:
+            return f"{said} OMSERVER_CA_FILE (--ca) must be the ca.pem of its own authority."
+        return (
+            f"{said} Call it by a name that its certificate has (OMSERVER_RPYC_HOST, --host), or make one"
+            " with this name too: omserver tls make."
+        )
+
+    def _find_root(self, timeout: float, *, plain: bool) -> tuple[Any, ...]:
         try:
             label, value = self._request(consts.HANDLE_GETROOT, (), timeout)
             if label != consts.LABEL_REMOTE_REF or not isinstance(value, tuple):
                 raise self._confused("no root object")
+        except NotReached as error:
+            if plain and error.__cause__ is not None:  # it hung up, as whoever waits for TLS does
+                raise NotReached(f"{error} {_PERHAPS_TLS}") from error
+            raise
         except BaseException:
             self.close()
             raise

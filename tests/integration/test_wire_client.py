@@ -291,9 +291,16 @@ def interrupt(*_: object) -> None:
 
 
 def test_plain_tcp_goes_to_this_machine_only() -> None:
-    for host in ("192.0.2.1", "2001:db8::1", "0.0.0.0"):
+    for host in ("192.0.2.1", "2001:db8::1"):
         with pytest.raises(NotReached, match="needs TLS"):
             connect(host, 11511, key=new_key("web"))
+
+
+def test_the_address_of_a_master_that_listens_on_all_of_them_means_this_machine() -> None:
+    with running() as rig, connect("0.0.0.0", rig.port, key=rig.key) as client:
+        assert client.status()
+    with pytest.raises(NotReached, match=r"not running at ::1:1:"):
+        connect("::", 1, key=new_key("web"))
 
 
 def test_a_request_larger_than_a_frame_is_not_sent() -> None:
