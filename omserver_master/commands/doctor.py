@@ -14,11 +14,14 @@ import click
 from omserver_client import connect
 from omserver_client.errors import OMServerError, Refused, Unavailable
 from omserver_client.keyfile import BadKeyFile, read_key
+from omserver_client.transport import LISTENS_ON_ALL
 
 from ..access.keys import KeyRing
 from ..backends import OF_ONE_MACHINE
 from ..celeryapp import make_app, reachable
 from ..machines import none_runs
+from ..registry.pool import ChildPool
+from ..registry.registry import NOT_YET, Broken, Registry
 from ..settings import CELERY, FOLDERS, PROCESSES, Settings, check_on_pause, load_settings
 from ..store import audit, clock, connections, keys, workers
 from ..store.engine import make_engine, read
@@ -62,7 +65,7 @@ def _examine() -> Iterator[Finding]:
         return
     yield Finding(True, f"settings: {settings.config or 'no config.py'}, data folder {settings.home}")
     yield from (_folder(folder) for folder in (settings.home, *(settings.home / name for name in FOLDERS)))
-    yield _modules(settings)
+    yield from _modules(settings)
     if settings.on_pause is not None:
         yield _try("paused jobs", lambda: _on_pause(settings), "Put it there, or correct ON_PAUSE.")
     yield _try("site key", lambda: _site_key(settings), "`omserver db upgrade` makes one for a new site.")
@@ -98,10 +101,25 @@ def _folder(folder: Path) -> Finding:
     return Finding(not mode & 0o077, f"folder {folder}, mode {mode:04o}", f"Run: chmod 700 {folder}")
 
 
-def _modules(settings: Settings) -> Finding:
-    number = len(list(settings.modules_dir.glob("Mid_*.py")))
-    text = f"modules: {number} files in {settings.modules_dir}"
-    return Finding(number > 0, text, "Set MODULES_DIR to the folder that holds Mid_1001.py and the others.")
+def _modules(settings: Settings) -> Iterator[Finding]:
+    """How many modules there are, and each that is broken; what takes longer than a list may is named."""
+    with ChildPool() as pool:
+        found = Registry(settings.modules_dir, pool).list()
+    broken = {module.id: module.broken for module in found if module.broken is not None}
+    slow = [number for number, fault in broken.items() if fault.reason == NOT_YET["reason"]]
+    text = f"modules: {len(found)} in {settings.modules_dir}"
+    text += f"; not looked at, since their code takes long: {', '.join(slow)}" * bool(slow)
+    yield Finding(bool(found), text, "Set MODULES_DIR to the folder that holds Mid_1001.py and the others.")
+    yield from (_broken(number, fault) for number, fault in broken.items() if number not in slow)
+
+
+def _broken(number: str, fault: Broken) -> Finding:
+    where = "" if fault.line is None else f" in line {fault.line}"
+    return Finding(
+        False,
+        f"module {number} is broken{where}: {fault.reason}",
+        "Correct its file; until then it runs nowhere.",
+    )
 
 
 def _on_pause(settings: Settings) -> str:
@@ -199,6 +217,8 @@ def _master(settings: Settings) -> Finding:
     if not found.text.endswith("answers"):
         return found
     remedy = "Set RPYC_PORT to another one: that is somebody else's."
+    if settings.tls_cert is not None:  # it may be ours all the same, and not called by TLS or by its name
+        remedy = "Give this program what `omserver tls make` printed for it. If that is no help: " + remedy
     if key is None:
         return Finding(False, f"{found.text}, and this copy has no keys yet", remedy)
     try:
@@ -214,7 +234,7 @@ def _master(settings: Settings) -> Finding:
 def _port(what: str, host: str, port: int, setting: str) -> Finding:
     where = f"{what} port {host}:{port}"
     try:
-        with socket.create_connection((host, port), timeout=_PATIENCE):
+        with socket.create_connection((LISTENS_ON_ALL.get(host, host), port), timeout=_PATIENCE):
             return Finding(True, f"{where} answers")
     except ConnectionRefusedError:
         return _bindable(where, host, port, setting)

@@ -37,7 +37,8 @@ _LARGEST = 1 << 20
 LOAD_LIMIT = 12.0
 LIST_LIMIT = 5.0
 
-_NOT_YET: Message = {
+#: What is said of a file that could not be described in time.
+NOT_YET: Message = {
     "say": "broken",
     "line": None,
     "reason": "It has not been looked at yet: its code takes long. Look again in a moment.",
@@ -99,7 +100,7 @@ class Registry:
             parts = dict(self._begin_parts(moduleid))
         if not parts:
             raise _unknown(moduleid)
-        return _Look(moduleid, b"", _settled(_NOT_YET), parts)
+        return _Look(moduleid, b"", _settled(NOT_YET), parts)
 
     def _begin_parts(self, moduleid: str) -> Iterator[tuple[str, _Look]]:
         for folder in variants.FOLDERS:
@@ -118,7 +119,7 @@ class Registry:
     def _finish(self, look: _Look, seconds: float) -> ModuleInfo:
         if look.parts:
             return self._finish_parts(look.id, look.parts, seconds)
-        message = within(look.message, seconds) or _NOT_YET
+        message = within(look.message, seconds) or NOT_YET
         if message["say"] == "described":
             return self._info(look.id, look.source, message, None)
         return self._info(look.id, look.source, {}, Broken(message["line"], message["reason"]))
@@ -127,7 +128,7 @@ class Registry:
         """One module of the files in the engines' folders; a broken one breaks it, and is named."""
         end = time.monotonic() + seconds
         found = {
-            folder: within(look.message, end - time.monotonic()) or _NOT_YET for folder, look in parts.items()
+            folder: within(look.message, end - time.monotonic()) or NOT_YET for folder, look in parts.items()
         }
         sources = {folder: look.source for folder, look in parts.items()}
         for folder, message in found.items():

@@ -17,6 +17,7 @@ from omserver_client.keyfile import PUBLISHED_SECRETS, read_key
 from omserver_master.access import passwords
 from omserver_master.commands import COMMANDS, main
 from omserver_master.machines import host_name
+from omserver_master.registry import registry
 from omserver_master.settings import PREFIX, load_settings
 from omserver_master.store import audit, connections, schema, users, workers
 from omserver_master.store.engine import begin, make_engine, read
@@ -33,7 +34,9 @@ Omserver = Callable[..., Result]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     modules = tmp_path / "modules"
     modules.mkdir()
-    (modules / "Mid_1003.py").touch()
+    (modules / "Mid_1003.py").write_text(
+        'from omserver_master import ShellModule\nclass Modulehandle(ShellModule):\n    command = "uptime"\n'
+    )
     config = tmp_path / "config.py"
     config.touch()
     told = {
@@ -283,6 +286,33 @@ def test_the_doctor_names_each_fault_and_what_to_do(
     assert f"chmod 700 {home}/logs" in output
     assert f"chmod 600 {home}/keys/web.key" in output
     assert "answers" in output
+
+
+def test_the_doctor_names_each_broken_module_with_its_line(
+    omserver: Omserver, site: Engine, tmp_path: Path
+) -> None:
+    omserver("key", "create", "web")
+    (tmp_path / "modules" / "Mid_2001.py").write_text("\nimport nothing_like_this\n")
+    (tmp_path / "modules" / "Mid_2002.py").write_text("x = 1\n")
+    output = omserver("doctor", code=1).output
+    assert f"modules: 3 in {tmp_path}/modules" in output
+    broken = _bad(output)
+    assert broken[0].startswith("module 2001 is broken in line 2: ")
+    assert "nothing_like_this" in broken[0]
+    assert broken[1].startswith("module 2002 is broken: ")
+    assert len(broken) == 2
+
+
+def test_a_module_whose_code_takes_long_does_not_keep_the_doctor(
+    omserver: Omserver, site: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    omserver("key", "create", "web")
+    (tmp_path / "modules" / "Mid_2001.py").write_text("import time\n\ntime.sleep(60)\n")
+    monkeypatch.setattr(registry, "LIST_LIMIT", 0.5)
+    began = time.monotonic()
+    output = omserver("doctor").output
+    assert time.monotonic() - began < 10
+    assert "not looked at, since their code takes long: " in output
 
 
 @pytest.mark.parametrize(
