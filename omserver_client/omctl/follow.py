@@ -17,6 +17,8 @@ from .visible import visible_line
 
 #: How long a master that went away is waited for before we give up following (the job goes on), in seconds.
 PATIENCE = 60.0
+#: The code of a reason that is none to wait.
+STOPPED = "stopped"
 _ENDED_HOST = frozenset(
     {"ok", "failed", "unreachable", "timed_out", "cancelled", "skipped", "not_started", "unknown"}
 )
@@ -93,10 +95,11 @@ class Progress:
             self._out.print(result_line(result))
 
     def job(self, job: Json) -> None:
-        """The job has news: what it waits for is a line of its own whenever that changes."""
+        """The job has news: what it waits for, or why it stopped, is a line whenever that changes."""
         why = why_line(job) if job.get("why") else ""
         if why and why != self._why:
-            self._out.print(f"Job {job['id']} waits: {why}")
+            waits = " waits" if job["why"].get("code") != STOPPED else ""
+            self._out.print(f"Job {job['id']}{waits}: {why}")
         self._why = why
         if self._status is not None:
             self._status.update(Text(job_line(job)))

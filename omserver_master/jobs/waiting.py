@@ -150,8 +150,11 @@ def _machine_busy(row: Row, site: _Site) -> Why | None:
 
 
 def _said(row: Row) -> Why | None:
-    """What the job's own run says."""
-    return Why("reason", row["reason"], {}) if row["reason"] else None
+    """What the job's own run says; that it begins on no other host is nothing to wait for."""
+    if not row["reason"]:
+        return None
+    stopped = (row["progress"] or {}).get("stopped") == row["reason"]
+    return Why("stopped" if stopped else "reason", row["reason"], {})
 
 
 def _busy(number: int, ahead: int) -> Why:

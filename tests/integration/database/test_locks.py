@@ -14,7 +14,7 @@ from people import add_person, furnish
 from sqlalchemy import Connection, Engine, select, update
 
 from omserver_master.jobs import claiming, settling, waiting
-from omserver_master.store import clock, jobs, leases, locks, results, schema, workers
+from omserver_master.store import clock, jobs, leases, locks, pauses, results, schema, workers
 from omserver_master.store.engine import begin, read, transact
 from omserver_master.store.limits import Limits
 
@@ -304,6 +304,20 @@ def test_a_job_whose_worker_died_says_so(queue: Queue) -> None:
     with begin(queue.engine) as conn:
         jobs.set_reason(conn, job_id, 2, "salt: no answer since 10:02. 37 hosts wait.")
     assert why(queue, job_id) == "salt: no answer since 10:02. 37 hosts wait."
+
+
+def test_a_job_that_begins_on_no_other_host_has_a_reason_of_its_own_kind(queue: Queue) -> None:
+    at_work(queue, 1)
+    job_id = queue.submit()
+    queue.claim()
+    stopped = "Stopped after 1 failure (limit 1)."
+    codes = []
+    for reason in ("salt: no answer since 10:02. 1 host waits.", stopped):
+        with begin(queue.engine) as conn:
+            pauses.stand(conn, job_id, 1, "running", reason, {"stopped": stopped})
+        with read(queue.engine) as conn:
+            codes.append(waiting.reasons(conn, [queue.job(job_id)], NO_LIMITS)[job_id].code)
+    assert codes == ["reason", "stopped"]
 
 
 def test_nothing_is_asked_about_jobs_that_are_over(queue: Queue) -> None:

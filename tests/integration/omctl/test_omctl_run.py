@@ -207,3 +207,9 @@ def test_a_job_that_waits_says_for_what_whenever_that_changes(logged_in: FakeMas
     listed = omctl("jobs").out.splitlines()
     assert listed[0].endswith("waits for")
     assert listed[1].endswith("Lock deploy is held by job 6 (li).")
+
+
+def test_a_job_that_begins_on_no_other_host_is_not_said_to_wait(logged_in: FakeMaster, omctl: Omctl) -> None:
+    why = {"code": "stopped", "text": "Stopped after 1 failure (limit 1).", "values": {}}
+    logged_in.job = logged_in.job | {"why": why}
+    assert omctl(*RUN).out.count("Job 7: Stopped after 1 failure (limit 1).\n") == 1
