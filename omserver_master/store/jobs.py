@@ -224,13 +224,14 @@ def overdue_jobs(conn: Connection) -> list[RowMapping]:
 def ask_cancel(conn: Connection, job_id: int) -> RowMapping | None:
     """Note that somebody wants the job stopped; its worker sees that when it renews its lease.
 
+    What it was waiting for is over with that.
     A job that waits without a worker can be claimed at once, to be ended. A finished job stays as it is.
     """
     open_job = jobs.c.id == job_id, jobs.c.state.not_in(FINAL_JOB), jobs.c.cancel_asked.is_(False)
     asked = conn.execute(update(jobs).where(*open_job).values(cancel_asked=True, event=jobs.c.event + 1))
     if asked.rowcount:
         running = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(("running", "paused")))
-        conn.execute(running.values(state="cancelling"))
+        conn.execute(running.values(state="cancelling", reason=""))
         waiting = update(jobs).where(jobs.c.id == job_id, jobs.c.worker.is_(None))
         conn.execute(waiting.values(lease_until=None))
     return job_row(conn, job_id)

@@ -177,6 +177,15 @@ def test_whoever_writes_under_the_fence_hears_of_a_cancel(desk: Desk) -> None:
     assert desk.job(job_id)["event"] == stands.event
 
 
+def test_a_job_that_is_cancelled_says_no_more_what_it_was_waiting_for(desk: Desk) -> None:
+    job_id = desk.running()
+    with begin(desk.engine) as conn:
+        jobs.set_reason(conn, job_id, 1, "Batch 3 of 3 starts when batch 2 ends.")
+        asked = jobs.ask_cancel(conn, job_id)
+    assert asked is not None
+    assert (asked["state"], asked["reason"]) == ("cancelling", "")
+
+
 def test_a_released_job_says_why_it_waits_and_comes_back_after_its_time(desk: Desk) -> None:
     job_id = desk.submit()
     desk.claim()
