@@ -154,7 +154,7 @@ def _say_kept(job: Mapping[str, Any], as_json: bool) -> None:
 def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         job["id"],
-        f"{job['module']} {job['title']}",
+        f"{job['module']} {job['title']}{' (dry run)' if job.get('dry_run') else ''}",
         state_word(job["state"]),
         counts_text(job["counts"]),
         job["user"],

@@ -46,6 +46,9 @@ def test_jobs_and_a_job_are_shown(logged_in: FakeMaster, omctl: Omctl) -> None:
         "since": 1_795_168_800.0,
         "until": 1_795_176_000.0,
     }
+    assert "dry run" not in omctl("jobs").out
+    logged_in.job = logged_in.job | {"dry_run": True}
+    assert f"{logged_in.job['title']} (dry run) " in omctl("jobs").out
     shown = omctl("job", "show", "7")
     assert "web-02" in shown.out
     assert shown.code == 0
