@@ -188,7 +188,7 @@ WARNINGS = {
     "may_have_run": _l("%(host)s may have done it already: job %(job)s could not tell."),
     "long_unseen": _l("%(host)s was last seen %(hours)s h ago."),
     "maintenance": _l("%(host)s is in maintenance."),
-    "no_connection": _l("%(host)s has no connection; it would wait and expire."),
+    "no_connection": _l("%(host)s has no connection that is turned on; it would wait and expire."),
     "lock_held": _l("Lock %(lock)s is held by job %(job)s."),
     "host_locked": _l("Host %(host)s is locked by job %(job)s."),
     "lock_waited": _l("Lock %(lock)s is for job %(job)s first, which waits for it too."),

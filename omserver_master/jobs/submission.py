@@ -424,7 +424,7 @@ def _warnings(conn: Connection, rows: Sequence[RowMapping]) -> list[Mapping[str,
     for row in rows:
         open_roads = [road for road in roads[row["id"]] if road["enabled"]]
         if not open_roads:
-            text = f"{row['name']} has no connection; it would wait and expire."
+            text = f"{row['name']} has no connection that is turned on; it would wait and expire."
             found.append({"code": "no_connection", "host": row["name"], "text": text})
         if row["state"] == "maintenance":
             text = f"{row['name']} is in maintenance."

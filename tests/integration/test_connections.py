@@ -70,6 +70,13 @@ def test_a_connection_is_added_tried_changed_turned_off_and_removed(client: Clie
     assert actions == {f"connections.{verb}" for verb in verbs}
 
 
+def test_a_preview_warns_of_hosts_whose_only_connection_is_turned_off(system: System, client: Client) -> None:
+    system.add_hosts(["off-1"], system.add_connection("off", "local"))
+    client.enable_connection("off", False)
+    (warning,) = client.preview("1003", {}, ["off-1"])["warnings"]
+    assert warning["text"] == "off-1 has no connection that is turned on; it would wait and expire."
+
+
 def test_a_try_on_a_host_says_what_came_back(client: Client) -> None:
     trial = client.try_connection("here", "alpha")
     assert (trial["up"], trial["host"], trial["state"], trial["host_reason"]) == (True, "alpha", "ok", "")
