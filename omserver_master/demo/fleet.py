@@ -141,4 +141,5 @@ def _host(name: str, grains: dict[str, Any]) -> SiteHost:
     outside = [one for one in addresses if not one.startswith("127.")]
     system = f"{grains.get('os', '')} {grains.get('osrelease', '')}".strip()
     ip = (outside or addresses or ["127.0.0.1"])[0]
-    return SiteHost(name, name, ip, system, str(grains.get("os_family", "")))
+    family, release = (str(grains.get(fact, "")) for fact in ("os_family", "osrelease"))
+    return SiteHost(name, name, ip, system, family, release)

@@ -49,7 +49,7 @@ def ensure_hosts(engine: Engine, sites: Sequence[Site]) -> None:
             for host in site.hosts:
                 row = known.get(host.name.lower())
                 number = int(row["id"]) if row else _add_host(conn, host, ways[site.kind])
-                hosts.set_facts(conn, number, {"os_family": host.os_family}, host.os)
+                hosts.set_facts(conn, number, host.facts, host.os)
 
 
 def _ensure_connection(conn: Connection, site: Site) -> int:

@@ -24,6 +24,13 @@ class SiteHost:
     ip: str
     os: str
     os_family: str
+    osrelease: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What else is kept of it, spelt as an import does."""
+        told = {"os_family": self.os_family.lower(), "osrelease": self.osrelease}
+        return {name: value for name, value in told.items() if value}
 
 
 class Site(Protocol):
@@ -53,4 +60,4 @@ def host_here(name: str, ip: str) -> SiteHost:
     ids = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
     family = next((_FAMILIES[one] for one in ids if one in _FAMILIES), "")
     system = f"{release.get('NAME', '').split()[0]} {release.get('VERSION_ID', '')}" if release else ""
-    return SiteHost(name, name, ip, system.strip(), family)
+    return SiteHost(name, name, ip, system.strip(), family, release.get("VERSION_ID", ""))

@@ -10,14 +10,23 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from omserver_master.backends import FoundHost
 from omserver_master.demo.children import start
+from omserver_master.demo.furnish import ensure_hosts
 from omserver_master.demo.place import check_ports, own_folder
+from omserver_master.demo.site import SiteHost
 from omserver_master.errors import SettingsError
+from omserver_master.roster.applying import load_world
+from omserver_master.roster.incoming import from_engine
+from omserver_master.roster.plan import Options, make_plan
 from omserver_master.settings import Settings, load_settings, open_home
+from omserver_master.store.engine import make_engine, read
+from omserver_master.store.schema_version import upgrade
 from tests.ports import free_port
 
 STUBBORN = """
@@ -42,6 +51,19 @@ def wait_until(true: object, seconds: float = 10.0) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_an_import_finds_nothing_to_change_in_a_demos_hosts(settings: Settings) -> None:
+    engine = make_engine(settings.database_url)
+    upgrade(engine)
+    host = SiteHost("web-01", "web-01", "10.0.0.1", "Debian 12", "Debian", "12")
+    site = SimpleNamespace(kind="sim", hosts=[host], connection_settings={})
+    ensure_hosts(engine, [site])  # type: ignore[list-item]
+    facts = {"os": "Debian", "os_family": "Debian", "osrelease": "12"}
+    imported = from_engine("demo-sim", [FoundHost("web-01", "web-01", "10.0.0.1", facts)])
+    with read(engine) as conn:
+        plan = make_plan(imported, load_world(conn), Options(), "demo-sim")
+    assert [(row.status, row.changes) for row in plan.rows] == [("same", ())]
 
 
 def test_a_second_demo_on_the_same_folder_is_refused(settings: Settings) -> None:
