@@ -7,6 +7,7 @@ is over. Redirections are not followed and no proxy is used: what is asked is th
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -86,7 +87,9 @@ class Checker:
                     last = await self._try(host)
             except TimeoutError:
                 last = "no answer in time"
-            except (OSError, ValueError) as error:
+            except OSError as error:
+                last = self._not_reached(host, error)
+            except ValueError as error:
                 last = str(error)
             well = 0 if last else well + 1
             if well >= self._times:
@@ -98,9 +101,7 @@ class Checker:
     async def _try(self, host: JobHost) -> str:
         """What is wrong with the host's answer; "" if nothing."""
         address = urlsplit(self._address(host))
-        secure = address.scheme == "https"
-        port = address.port or (443 if secure else 80)
-        reader, writer = await asyncio.open_connection(address.hostname, port, ssl=self._tls)
+        reader, writer = await asyncio.open_connection(address.hostname, _port(address), ssl=self._tls)
         try:
             if address.scheme == "tcp":
                 return ""
@@ -112,6 +113,15 @@ class Checker:
             with suppress(OSError):
                 await writer.wait_closed()
         return self._judge(line[:_LINE].decode("ascii", "replace"))
+
+    def _not_reached(self, host: JobHost, error: OSError) -> str:
+        if isinstance(error, ConnectionRefusedError):
+            address = urlsplit(self._address(host))
+            return f"nobody listens at {address.hostname}, port {_port(address)}"
+        # Of a connection that failed, asyncio's own words repeat the address.
+        if error.errno is not None and "Connect call failed" in str(error):
+            return os.strerror(error.errno)
+        return str(error)
 
     def _judge(self, line: str) -> str:
         words = line.split()
@@ -135,6 +145,10 @@ def _turn(loop: asyncio.AbstractEventLoop) -> None:
             task.cancel()
         if tasks:
             loop.run_until_complete(asyncio.wait(tasks, timeout=ONE_TRY))
+
+
+def _port(address: SplitResult) -> int:
+    return address.port or (443 if address.scheme == "https" else 80)
 
 
 def _request(address: SplitResult) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import socket
 import threading
@@ -72,7 +73,17 @@ def test_what_was_wrong_last_is_told() -> None:
         assert why_not(f"http://{{ip}}:{port}/", expect=503) == ""
     with server(b"220 mail\r\n") as (port, _):
         assert why_not(f"http://{{ip}}:{port}/").endswith("its answer is not HTTP")
-    assert "Connect call failed" in why_not("tcp:1")
+    assert why_not("tcp:1").endswith("tcp://127.0.0.1:1: nobody listens at 127.0.0.1, port 1")
+
+
+def test_an_address_without_a_way_to_it_is_told_without_the_systems_own_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EHOSTUNREACH, "Connect call failed ('192.0.2.2', 22)")
+
+    monkeypatch.setattr(verify.asyncio, "open_connection", fail)
+    assert why_not("tcp:22", ip="192.0.2.2").endswith("tcp://192.0.2.2:22: No route to host")
 
 
 def test_a_redirection_is_not_followed() -> None:
