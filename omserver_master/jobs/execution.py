@@ -115,6 +115,7 @@ class JobRun:
         self._note = ""
         self._owed: set[int] = set()
         self._unproved: dict[int, float] = {}
+        self._overdue: dict[int, Answer] = {}
         self._open = len(self.board.open())
         self._begun = any(s.sent or s.state in BEGUN for s in self.board.seats.values())
         if not self._begun:  # who was not at work yet was told by the claim how things stand
@@ -464,9 +465,8 @@ class JobRun:
         if self._cancel_until is None and self._goes_on(seat, event):
             return
         if self._cancel_until is not None and answer.state != "done":
-            if seat.host.id in self._unproved:
-                self._end(seat, Ending.proved("not_started" if answer.state == "not_started" else "unknown"))
-            return  # what the cancel proves about this host comes as Stopped
+            self._came_of_cancel(seat, answer)
+            return
         if self._cancel_until is not None and answer.rc != 0:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
         elif answer.state == "done":
@@ -477,6 +477,20 @@ class JobRun:
         else:
             self._end(seat, Ending.of(answer.state, answer.reason, answer))
             self._hand_answer(seat, answer)
+
+    def _came_of_cancel(self, seat: Seat, answer: Answer) -> None:
+        """The work gave no answer, in a cancel: what that proves about this host comes as `Stopped`.
+
+        That its time was over is known even where the cancel proves nothing.
+        """
+        if answer.state == "timed_out":
+            self._overdue[seat.host.id] = answer
+        if seat.host.id in self._unproved:
+            self._end_unproved(seat, "not_started" if answer.state == "not_started" else "unknown")
+
+    def _end_unproved(self, seat: Seat, proof: str = "unknown") -> None:
+        answer = self._overdue.get(seat.host.id)
+        self._end(seat, Ending.of(answer.state, "", answer) if answer else Ending.proved(proof))
 
     def _hand_answer(self, seat: Seat, answer: Answer) -> None:
         self._owed.discard(seat.host.id)
@@ -560,6 +574,8 @@ class JobRun:
         for seat in self.board.open():
             if seat.answer is not None:
                 self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
+            elif seat.host.id in self._overdue:
+                self._end_unproved(seat)
         self._end_open("unknown", "The cancel could not be proved in time; look on the host itself.")
 
     def _proved(self, seat: Seat, event: Proved) -> None:
@@ -576,6 +592,9 @@ class JobRun:
     def _stopped(self, seat: Seat, event: Stopped) -> None:
         if seat.state != "dispatched" or seat.answer is not None or seat.handle != event.handle:
             return  # it had answered before it was told to stop
+        if event.proof == "unknown" and seat.host.id in self._overdue:
+            self._end_unproved(seat)
+            return
         if event.proof == "unknown":  # it may have answered just before; that answer is under way
             self._unproved[seat.host.id] = time.monotonic() + ANSWER_GRACE
             return

@@ -434,6 +434,43 @@ def test_a_host_that_answered_before_the_cancel_keeps_its_own_end(recorder: Fake
     assert recorder.states() == ["ok"] * 3
 
 
+@pytest.mark.parametrize("first", ["the answer", "the proof"])
+@pytest.mark.parametrize(
+    ("proof", "state"), [("unknown", "timed_out"), ("stopped", "cancelled"), ("still_running", "unknown")]
+)
+def test_a_host_whose_time_was_over_ends_so_where_the_cancel_proves_nothing(
+    recorder: FakeRecorder, first: str, proof: str, state: str
+) -> None:
+    handed, told = threading.Event(), threading.Event()
+
+    class Overdue(PlayedBackend):
+        def _cancel(self, handle: str, hosts: Any) -> Mapping[str, Any]:
+            if first == "the answer":
+                handed.wait(10)
+            else:
+                told.set()
+            return {host.id: proof for host in hosts}
+
+    def play(flight: Flight) -> None:
+        recorder.cancel_asked = True
+        run.wake()
+        wait_until(lambda: "cancelling" in recorder.trail)
+        if first == "the proof":
+            told.wait(10)
+            wait_until(lambda: bool(recorder.endings) or len(run._unproved) == len(HOSTS))
+        for host in list(flight.hosts.values()):
+            flight.answer(host.id, Answer("timed_out", None, b"so far", reason="Its time was over."))
+        wait_until(lambda: bool(recorder.endings) or len(run._overdue) == len(HOSTS))
+        handed.set()
+
+    run, code = a_run(recorder, Overdue(play))
+    code.start(run)
+    run.run()
+    assert recorder.states() == [state] * 3
+    if state == "timed_out":
+        assert (recorder.endings[1].reason, recorder.endings[1].stdout) == ("Its time was over.", b"so far")
+
+
 def test_an_engine_that_breaks_leaves_unknown_hosts_with_a_reason(recorder: FakeRecorder) -> None:
     class Broken(PlayedBackend):
         def _dispatch(self, flight: Flight) -> None:
