@@ -105,7 +105,7 @@ def test_case(path: Path) -> None:
         forget(str(file))
 
 
-def test_every_stock_module_has_titles_in_two_languages_and_at_least_two_cases(handle: Any, file: Path) -> None:
+def test_every_stock_module_has_titles_in_two_languages_and_two_cases(handle: Any, file: Path) -> None:
     description = describe(handle)
     assert description["title"]
     assert re.search(r"[\u4e00-\u9fff]", description["title_zh"])
