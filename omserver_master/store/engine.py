@@ -199,7 +199,13 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
     else:
         sqlite.make_private(str(where))
         arguments = {"timeout": LOCK_TIMEOUT, **_SQLITE}
-        engine = create_engine(url, pool_size=pool_size, pool_timeout=POOL_TIMEOUT, connect_args=arguments)
+        engine = create_engine(
+            url,
+            pool_size=pool_size,
+            pool_timeout=POOL_TIMEOUT,
+            pool_use_lifo=True,  # each connection has a cache of pages: a few warm ones, not all in turn
+            connect_args=arguments,
+        )
     sqlite.prepare(engine, lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT)
     return _discard_after_disk_errors(engine)
 
