@@ -110,7 +110,7 @@ def list_jobs(
     *since* and *until* are about when they were created. Each filter alone leads through an index in the
     order of the ids, so that a page costs the same among ten jobs and among a million.
     """
-    wanted, query, order = [*_in_scope(scope), *_created(conn, since, until)], _jobs(), jobs.c.id
+    wanted = [*_in_scope(scope), *_created(conn, since, until)]
     if before is not None:
         wanted.append(jobs.c.id < before)
     if state is not None:
@@ -120,12 +120,23 @@ def list_jobs(
     if user is not None:
         wanted.append(jobs.c.user_id == _id_of(conn, users.c.id, users.c.name_key, user))
     if host is not None:
-        order = host_results.c.job_id
-        query = query.join(host_results, order == jobs.c.id)
-        host_id = _id_of(conn, server_list.c.ID, server_list.c.name_key, host)
-        wanted += [host_results.c.host_id == host_id, *([] if before is None else [order < before])]
-    query = query.where(*wanted).order_by(order.desc()).limit(limit)
+        return _of_host(
+            conn, _id_of(conn, server_list.c.ID, server_list.c.name_key, host), before, wanted, limit
+        )
+    # First the numbers, which an index alone has: MariaDB would read each whole job that it passes.
+    page = select(jobs.c.id).where(*wanted).order_by(jobs.c.id.desc()).limit(limit).subquery()
+    query = _jobs().join(page, page.c.id == jobs.c.id).order_by(jobs.c.id.desc())
     return list(conn.execute(query).mappings())
+
+
+def _of_host(
+    conn: Connection, host_id: int, before: int | None, wanted: Sequence[ColumnElement[bool]], limit: int
+) -> list[RowMapping]:
+    """The newest of the *wanted* jobs of one host, whose index leads."""
+    order = host_results.c.job_id
+    mine = [host_results.c.host_id == host_id, *([] if before is None else [order < before])]
+    query = _jobs().join(host_results, order == jobs.c.id)
+    return list(conn.execute(query.where(*wanted, *mine).order_by(order.desc()).limit(limit)).mappings())
 
 
 def seen(conn: Connection, job_ids: Collection[int], scope: Scope) -> set[int]:

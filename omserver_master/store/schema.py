@@ -265,7 +265,8 @@ jobs = Table(
     UniqueConstraint("key_kid", "message_id"),
     UniqueConstraint("key_kid", "user_id", "idempotency_key"),
     Index(None, "state", "id"),
-    Index(None, "module", "id"),
+    # With the person: who looks for both finds them here, and reads no job of others.
+    Index(None, "module", "id", "user_id"),
     Index(None, "user_id", "id"),
     Index(None, "created"),
     **_COUNTED,
