@@ -107,12 +107,12 @@ def test_a_command_that_does_not_exist_is_wrong_usage(omserver: Omserver) -> Non
 
 
 def test_upgrading_makes_the_folder_the_tables_and_the_key(omserver: Omserver, home: Path) -> None:
-    assert "version 0006" in omserver("db", "upgrade").output
+    assert "version 0007" in omserver("db", "upgrade").output
     assert (home / "site.key").stat().st_mode & 0o777 == 0o600
     key = (home / "site.key").read_bytes()
-    assert "was 0006 before" in omserver("db", "upgrade").output
+    assert "was 0007 before" in omserver("db", "upgrade").output
     assert (home / "site.key").read_bytes() == key
-    assert "version 0006" in omserver("db", "check").output
+    assert "version 0007" in omserver("db", "check").output
     assert "7 modules added" in omserver("db", "seed").output
     assert "0 modules added" in omserver("db", "seed").output
 

@@ -332,6 +332,8 @@ def test_a_master_that_dies_loses_nothing(site: Site) -> None:
         (dies,) = (master for master in (site.one, site.two) if is_called(master))
         job = submit(client, "master", seconds=1, key="the-same-key")
         os.kill(dies.pid, signal.SIGKILL)
+        assert dies.process
+        dies.process.wait(10)  # until then nginx may still bring somebody to it
     with site.through_nginx() as client:
         assert submit(client, "master", seconds=1, key="the-same-key") == job
         assert wait_for_end(client, job, 20)["state"] == "succeeded"
