@@ -22,7 +22,7 @@ from typing import Any
 
 from omserver_master import crew
 from omserver_master.commands import main
-from omserver_master.jobs import dispatch, late, recorder, settling, worker
+from omserver_master.jobs import claimed, dispatch, late, recorder, settling, worker
 
 PACE = "CAMPAIGN_PACE"
 DEFECT = "CAMPAIGN_DEFECT"
@@ -37,6 +37,7 @@ LOOK = 0.1
 _SECONDS = (
     (recorder, "LEASE"),
     (worker, "LEASE"),
+    (claimed, "LEASE"),
     (settling, "LEASE"),
     (worker, "HEARTBEAT"),
     (worker, "SWEEP"),

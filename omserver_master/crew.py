@@ -150,10 +150,7 @@ class WorkerProcess:
         fd = self._far_end.fileno()
         argv = [sys.executable, "-m", "omserver_master", "worker", "--name", self.name, "--bell", str(fd)]
         argv += ["--parent", str(os.getpid())]
-        # Each job has threads of its own for a moment: with a heap for each core and more, glibc keeps a part
-        # of every one of them for ever.
-        env = {"MALLOC_ARENA_MAX": "2", **os.environ}
-        return subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.DEVNULL, env=env)
+        return subprocess.Popen(argv, pass_fds=[fd], stdin=subprocess.DEVNULL)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():

@@ -22,7 +22,7 @@ from omserver_master.store import connections, modules, pauses
 from omserver_master.store import engine as store
 from omserver_master.store.sitekey import SiteKey
 
-from . import left, recorder, settling
+from . import left, settling
 from .bell import OVER
 from .code import ModuleCode
 from .deaths import MOST_DEATHS, counted
@@ -60,7 +60,7 @@ class ClaimedJob:
         self.attempt: int = row["attempt"]
         self._row = row
         # By how much the database's clock is ahead of this process's, whose own may be wrong or be set.
-        self._ahead: float = row["lease_until"] - recorder.LEASE - time.monotonic()
+        self._ahead: float = row["lease_until"] - LEASE - time.monotonic()
         self._engine = engine
         self._site_key = site_key
         self._pool = pool

@@ -113,15 +113,13 @@ def mark_dispatched(
         raise PauseAsked
     if done:
         steps.record(conn, job_id, done)
-    sent = {"handle": handle, "connection": connection, "work": work}
+    same = {"state": "dispatched", "event": stands.event, "handle": handle, "connection": connection}
+    same |= {"work": work, "reason": ""}
     known, passed, number = remote_ids or {}, passed_over or {}, step or {}
     rows: list[dict[str, Any]] = [
         {
             "host_key": id_,
-            "state": "dispatched",
-            "event": stands.event,
-            **sent,
-            "reason": "",
+            **same,
             "remote_id": known.get(id_, ""),
             "passed_over": _short(passed.get(id_, "")),
             "step": number.get(id_, 1),

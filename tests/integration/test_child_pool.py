@@ -162,6 +162,18 @@ def test_before_and_after_run_once(pool: ChildPool, path: Path) -> None:
     assert said[-2:] == [{"say": "note", "text": "2 {'ok': 2}"}, {"say": "done"}]
 
 
+def test_what_was_said_does_not_wait_for_an_after_that_takes_long(pool: ChildPool, path: Path) -> None:
+    source = (
+        STEPS + "        yield Run('true')\n    def after(self, job):\n        import time; time.sleep(1)\n"
+    )
+    with pool.child() as child:
+        child.send(start_order(path, source))
+        list(child.receive(30))
+        child.send({"do": "answer", "host": "web-01", "answer": Answer("done", 0).to_wire()})
+        heard = {message["say"]: time.monotonic() for message in child.receive(30)}
+    assert heard["done"] - heard["end"] > 0.5
+
+
 def test_a_crash_in_after_only_adds_a_note(pool: ChildPool, path: Path) -> None:
     source = STEPS + "        yield Run('true')\n    def after(self, job):\n        1 / 0\n"
     said = run(pool, path, source)

@@ -58,3 +58,11 @@ def test_a_connection_is_asked_whether_it_lives_only_when_it_was_not_used_lately
     with read(server) as conn:
         clock.now(conn)
     assert len(asked) == 1
+
+
+def test_what_is_disposed_of_keeps_no_connection(server: Engine) -> None:
+    with begin(server) as conn, read(server) as other:
+        assert clock.now(conn) <= clock.now(other)
+    reading = engine._reading(server)
+    server.dispose()
+    assert (server.pool.checkedin(), reading.pool.checkedin()) == (0, 0)  # type: ignore[attr-defined]
