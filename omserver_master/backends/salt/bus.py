@@ -144,15 +144,21 @@ class SaltBus(ABC):
             self._listening.clear()
             self._closing.wait(_PAUSE)
 
-    def _hand_out(self, tag: str, content: Any) -> None:
-        """Give a return to its listener, under the minion id that the master put into the tag."""
+    def _who_waits(self, tag: str) -> tuple[Listener, str] | None:
+        """Who waits for the return that *tag* announces, and the minion id that the master put into it."""
         parts = tag.split("/", 4)
         if len(parts) != 5 or parts[:2] != ["salt", "job"] or parts[3] != "ret":
-            return
+            return None
         listener = self._listeners.get(parts[2])
-        if listener is None:
+        return (listener, parts[4]) if listener is not None else None
+
+    def _hand_out(self, tag: str, content: Any) -> None:
+        """Give a return to its listener, if somebody waits for it."""
+        found = self._who_waits(tag)
+        if found is None:
             return
-        if not is_return(content, parts[4]):
-            log.warning("%s: an event for %r is not that minion's return; dropped", parts[2], parts[4])
+        listener, minion = found
+        if not is_return(content, minion):
+            log.warning("an event tagged %r is not the return of that minion; dropped", tag)
             return
-        listener(parts[4], content)
+        listener(minion, content)

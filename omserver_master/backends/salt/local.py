@@ -12,11 +12,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..base import ConnectionDown
 from .bus import MaybeSent, SaltBus
+from .channel import Channel, NoAnswer
 from .events import EVENT_SOCKET, Subscription
 from .job import kept_seconds
 
@@ -30,7 +32,13 @@ _import_lock = threading.Lock()
 
 def import_salt() -> Any:
     """The ``salt`` package with what we use of it loaded, and its messages kept off our standard error."""
-    with _import_lock, warnings.catch_warnings():
+    with _import_lock:
+        return _import_once()
+
+
+@cache
+def _import_once() -> Any:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import salt._logging
         import salt.channel.client
@@ -58,20 +66,23 @@ class LocalSaltBus(SaltBus):
         super().__init__()
         self._config = config_dir / "master"
         self._client: Any = None
-        self._channel: Any = None
+        self._channel: Channel | None = None
         self._client_lock = threading.Lock()
         self._known_options: Any = None
         self._options_of = 0
         self._options_lock = threading.Lock()
 
     def why_down(self) -> str:
-        """Why the Salt master cannot be used just now; see `SaltBus`."""
+        """Why the Salt master cannot be used just now; see `SaltBus`.
+
+        Whose events are heard is there: their stream ends with the process that hands them out.
+        """
         try:
             options = self._options()
         except OSError as error:
             return f"The Salt master's configuration can't be read: {error}."
         sockets = Path(options["sock_dir"])
-        if not self._opens(socket.AF_UNIX, str(sockets / EVENT_SOCKET)):
+        if not self._listening.is_set() and not self._opens(socket.AF_UNIX, str(sockets / EVENT_SOCKET)):
             return f"The Salt master does not run: nobody listens in {sockets}."
         address = (str(options["interface"]).replace("0.0.0.0", "127.0.0.1"), int(options["ret_port"]))  # noqa: S104
         if not self._opens(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, address):
@@ -172,9 +183,10 @@ class LocalSaltBus(SaltBus):
         load["ret"] = client.opts.get("ext_job_cache") or ""
         if client.opts["order_masters"]:
             load["to"] = PUBLISH_TIMEOUT
+        self._channel = self._channel or Channel(salt, client.opts)
         try:
-            said = self._open_channel(salt, client.opts).send(load, timeout=PUBLISH_TIMEOUT)
-        except salt.exceptions.SaltReqTimeoutError as error:
+            said = self._channel.ask(load, PUBLISH_TIMEOUT)
+        except NoAnswer as error:
             self._drop_client()
             raise MaybeSent("The Salt master took the job and then fell silent.") from error
         except salt.exceptions.SaltException as error:
@@ -211,14 +223,6 @@ class LocalSaltBus(SaltBus):
             self._client = salt.client.LocalClient(mopts=self._options().copy())
         return self._client
 
-    def _open_channel(self, salt: Any, options: Any) -> Any:
-        if self._channel is None:
-            host = salt.utils.network.ip_bracket(options["interface"])
-            self._channel = salt.channel.client.ReqChannel.factory(
-                options, crypt="clear", master_uri=f"tcp://{host}:{options['ret_port']}"
-            )
-        return self._channel
-
     def _drop_client(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
@@ -232,12 +236,13 @@ class LocalSaltBus(SaltBus):
         if self.why_down():
             return
         salt = import_salt()
-        with contextlib.closing(Subscription(salt, self._options().copy())) as subscription:
+        with contextlib.closing(Subscription(salt, self._options())) as subscription:
             self._subscribed()
-            while not self._closing.is_set():
-                event = subscription.next_event()
-                if event is not None:
-                    self._hand_out(event["tag"], event["data"])
+            for tag, body in subscription.events():
+                if self._closing.is_set():
+                    return
+                if self._who_waits(tag) is not None:
+                    self._hand_out(tag, subscription.content(body))
 
 
 def _error(said: Any) -> tuple[str, str]:
