@@ -197,8 +197,8 @@ def _local_time() -> None:
     def wrong(conn: Any) -> float:
         return time.time() - float(clock.now(conn))
 
-    def claim_this(conn: Any, job_id: int, name: str, seconds: float) -> Any:
-        return claim(conn, job_id, name, seconds + wrong(conn))
+    def claim_this(conn: Any, job_id: int, name: str, seconds: float, whole: Any = None) -> Any:
+        return claim(conn, job_id, name, seconds + wrong(conn), whole)
 
     def renew_lease(conn: Any, job_id: int, name: str, attempt: int, seconds: float) -> None:
         renew(conn, job_id, name, attempt, seconds + wrong(conn))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -25,15 +26,15 @@ _LOCKS_FREE = or_(jobs.c.lock_mode != "queue", ~locks.must_wait())
 
 
 # Made once: every worker asks this at each ring, most often for nothing.
-_FREE = jobs.c.state.in_(OPEN_JOB), leases.FREE, machines.MAY_TAKE
+_FREE = leases.is_one_of(OPEN_JOB), leases.FREE, machines.MAY_TAKE
 _SOME = select(jobs.c.id).where(*_FREE).limit(bindparam("most"))
 
 
 @cache
-def _next(*, full: bool, busy: bool, passed: bool) -> Select[Any]:
+def _next(*, full: bool, busy: bool, passed: bool, whole: bool) -> Select[Any]:
     """A statement for the next job; jobs of the queue only if they are to be cancelled when it is *full*.
 
-    *busy* and *passed* say whether there are people, or jobs, to be left out.
+    *busy* and *passed* say whether there are people, or jobs, to be left out; *whole*: see `leases`.
     """
     fits = false() if full else _LOCKS_FREE
     if busy:
@@ -42,7 +43,7 @@ def _next(*, full: bool, busy: bool, passed: bool) -> Select[Any]:
     conditions = [or_(_TAKEN_UP, jobs.c.cancel_asked, fits), machines.MAY_TAKE]
     if passed:
         conditions.append(jobs.c.id.not_in(bindparam("passed", expanding=True)))
-    return leases.oldest_free(OPEN_JOB, *conditions)
+    return leases.oldest_free(OPEN_JOB, *conditions, whole=whole)
 
 
 def may_find(conn: Connection, most: int, machine: str = "") -> int:
@@ -60,25 +61,32 @@ def claim(
     if most.in_all:
         limits.hold_all(conn)
     passed: list[int] = []
+    whole = not conn.dialect.update_returning
+    mine = {"name": worker, "seconds": lease_seconds} if whole else {}
     while True:
-        row = _look(conn, most, machine, passed)
+        row = _look(conn, most, machine, passed, mine)
         if row is None:
             return None
-        if row["state"] == "queued" and not row["cancel_asked"] and _must_wait(conn, row, most):
+        if row["was"] == "queued" and not row["cancel_asked"] and _must_wait(conn, row, most):
             passed.append(row["id"])
             continue
-        claimed = leases.claim_this(conn, row["id"], worker, lease_seconds)
-        if claimed is None or row["state"] != "queued" or _begins(conn, claimed):
+        claimed = leases.claim_this(conn, row["id"], worker, lease_seconds, row if whole else None)
+        if claimed is None or row["was"] != "queued" or _begins(conn, claimed):
             return claimed
 
 
-def _look(conn: Connection, most: Limits, machine: str, passed: list[int]) -> RowMapping | None:
-    """The next job that nobody has and that may begin now, as far as a look tells; none of *passed*."""
+def _look(
+    conn: Connection, most: Limits, machine: str, passed: list[int], mine: Mapping[str, Any]
+) -> RowMapping | None:
+    """The next job that nobody has and that may begin now, as far as a look tells; none of *passed*.
+
+    With the arguments of the claim that follows (*mine*), the whole of it.
+    """
     full = most.in_all > 0 and limits.running(conn) >= most.in_all
     busy = limits.people_with(conn, most.per_person) if most.per_person and not full else set()
-    given = machines.on(machine) | ({"busy": sorted(busy)} if busy else {})
+    given = {**mine, **machines.on(machine)} | ({"busy": sorted(busy)} if busy else {})
     given |= {"passed": passed} if passed else {}
-    wanted = _next(full=full, busy=bool(busy), passed=bool(passed))
+    wanted = _next(full=full, busy=bool(busy), passed=bool(passed), whole=bool(mine))
     return conn.execute(wanted, given).mappings().first()
 
 

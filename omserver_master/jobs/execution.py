@@ -34,7 +34,7 @@ from .verify import Checker, Verified
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the database for a cancel, when no bell rang.
-LOOK_FOR_NEWS = 1.0
+LOOK_FOR_NEWS = 2.0
 #: Seconds that a cancel may take until what is still open is called unknown.
 CANCEL_LIMIT = 20.0
 #: Seconds that a host's answer may come after the engine could not prove that its work was stopped.

@@ -6,13 +6,15 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_master.machines import none_runs
 from omserver_master.store import jobs, limits, locks, machines, workers
 from omserver_master.store.limits import Limits
 from omserver_master.store.locks import Taken
+from omserver_master.store.workers import Crew
 
 from .claiming import MOST_JOBS
 from .locking import code_of, told, values_of
@@ -20,6 +22,9 @@ from .states import OPEN_JOB
 
 Row = Mapping[str, Any] | RowMapping
 _DAY: Final = 86_400.0
+#: Seconds for which it counts as known which workers are alive, and how much they have to do.
+_LATELY: Final = 0.5
+_CREWS: Final[WeakKeyDictionary[Engine, tuple[float, Crew]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -58,23 +63,27 @@ class _Site:
         return self.at_work >= self.alive * MOST_JOBS
 
 
-def reasons(conn: Connection, rows: Sequence[Row], most: Limits, scope: jobs.Scope = None) -> dict[int, Why]:
+def reasons(
+    conn: Connection, rows: Sequence[Row], most: Limits, scope: jobs.Scope = None, *, new: bool = False
+) -> dict[int, Why]:
     """For each of these jobs that waits, why; *most* is how many may run at once.
 
     Of jobs without a host in *scope* no more than the number is told. Nothing is asked where all are over.
+    Of *new* ones, which many callers may submit at once, it is said by what was known a moment ago.
     """
     unfinished = [row for row in rows if row["state"] in OPEN_JOB]
     if not unfinished:
         return {}
-    site = _look(conn, [row for row in unfinished if row["state"] == "queued"], most, scope)
+    crew = _crew_lately(conn) if new else _crew(conn)
+    site = _look(conn, crew, [row for row in unfinished if row["state"] == "queued"], most, scope)
     found = {
         row["id"]: _queued(row, site) if row["state"] == "queued" else _begun(row, site) for row in unfinished
     }
     return {job_id: why for job_id, why in found.items() if why is not None}
 
 
-def _look(conn: Connection, queued: Sequence[Row], most: Limits, scope: jobs.Scope) -> _Site:
-    now, alive, at_work, on_machines = workers.crew(conn)
+def _look(conn: Connection, crew: Crew, queued: Sequence[Row], most: Limits, scope: jobs.Scope) -> _Site:
+    now, alive, at_work, on_machines = crew
     wanting = [row["id"] for row in queued if row["lock_mode"] == "queue"]
     busy = queued and at_work >= alive * MOST_JOBS
     return _Site(
@@ -89,6 +98,19 @@ def _look(conn: Connection, queued: Sequence[Row], most: Limits, scope: jobs.Sco
         machines=on_machines,
         work=workers.at_work_on(conn) if any(row["machines"] for row in queued) else {},
     )
+
+
+def _crew(conn: Connection) -> Crew:
+    crew = workers.crew(conn)
+    _CREWS[conn.engine] = time.monotonic(), crew
+    return crew
+
+
+def _crew_lately(conn: Connection) -> Crew:
+    """The workers as they are, or, where some are alive, were a moment ago."""
+    looked, crew = _CREWS.get(conn.engine, (0.0, None))
+    age = time.monotonic() - looked
+    return crew._replace(now=crew.now + age) if crew and crew.alive and age < _LATELY else _crew(conn)
 
 
 def _queued(row: Row, site: _Site) -> Why | None:

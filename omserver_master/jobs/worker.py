@@ -138,7 +138,8 @@ class Worker:
         for row in rows:
             reach("claim.after_commit")
             self._start(row)
-        return bool(rows)
+        # Who took all that there was is rung for what comes.
+        return bool(rows) and (len(rows) < found or found == room)
 
     def _pass_on(self) -> None:
         """There is no room here for a job that we were rung for."""

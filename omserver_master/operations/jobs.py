@@ -264,7 +264,7 @@ def _at_the_end(context: Context, args: Events, end: float) -> dict[str, Any]:
                 answer = _events_now(context, args, waited=now - began > LOOK_ANYWAY)
                 if now >= end or answer["job"]["state"] in FINAL_JOB:
                     return answer
-            rung = change.wait(min(end - now, LOOK_ANYWAY))
+            rung = change.wait(min(end - now, 2 * LOOK_ANYWAY))
 
 
 def _is_over(context: Context, job_id: int) -> bool:
@@ -337,8 +337,8 @@ def _submitted(context: Context, done: Submitted) -> dict[str, Any]:
         return _job(context, done.job_id)
     row = {**done.row, "key_name": context.caller.key.name}
     scope = rights.visible_hosts(context.who)
-    with store.read(context.site.engine) as conn:
-        why = waiting.reasons(conn, [row], context.site.most, scope).get(done.job_id)
+    with store.look(context.site.engine) as conn:
+        why = waiting.reasons(conn, [row], context.site.most, scope, new=True).get(done.job_id)
     shown = views.job(row, {"pending": row["host_count"]}, why)
     return shown | {"again": None} | views.reruns([])
 

@@ -61,6 +61,8 @@ def _server_engine(url: str, pool_size: int, isolation: Any, options: Mapping[st
         pool_size=pool_size,
         pool_timeout=POOL_TIMEOUT,
         pool_recycle=3600,
+        # Every transaction is ended by who began it; MariaDB would be asked once more each time.
+        pool_reset_on_return=None,
         connect_args=dict(options),
     )
     if options is _MARIADB:

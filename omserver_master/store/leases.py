@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    literal_column,
     null,
     or_,
     select,
@@ -36,16 +37,14 @@ FREE = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < utc_now())
 
 # Made once: making them costs more than the database takes for them.
 _THIS = jobs.c.id == bindparam("this")
-_CLAIM = (
-    update(jobs)
-    .where(_THIS, jobs.c.finished.is_(None), FREE)
-    .values(
-        worker=bindparam("name"),
-        attempt=jobs.c.attempt + 1,
-        lease_until=utc_in("seconds"),
-        state=case((jobs.c.state == "queued", "running"), else_=jobs.c.state),
-    )
-)
+#: What a claim changes.
+_CLAIMED: dict[str, ColumnElement[Any]] = {
+    "worker": bindparam("name"),
+    "attempt": jobs.c.attempt + 1,
+    "lease_until": utc_in("seconds"),
+    "state": case((jobs.c.state == "queued", "running"), else_=jobs.c.state),
+}
+_CLAIM = update(jobs).where(_THIS, jobs.c.finished.is_(None), FREE).values(_CLAIMED)
 _CLAIM_AND_READ = _CLAIM.returning(jobs)
 _RENEW = (
     update(jobs)
@@ -58,26 +57,44 @@ _RENEW = (
     .values(lease_until=utc_in("seconds"))
 )
 _ROW = select(jobs).where(_THIS)
+#: How a job ``was`` before a claim; and the whole of it as it stands after, where an update can't tell.
+_WAS = jobs.c.state.label("was")
+_LITTLE = jobs.c.id, _WAS, jobs.c.user_id, jobs.c.cancel_asked, jobs.c.lock_mode
+_ALL = *(_CLAIMED.get(column.name, column).label(column.name) for column in jobs.c), _WAS
 _HOW = jobs.c.event, jobs.c.lock_mode, jobs.c.cancel_asked, jobs.c.pause_asked, utc_now()
 _STANDS = select(*_HOW).where(_THIS)
 
 
-def oldest_free(states: Collection[str], *conditions: ColumnElement[bool]) -> Select[Any]:
-    """A statement for the oldest job in one of *states* that has no live lease and meets *conditions*."""
-    columns = jobs.c.id, jobs.c.state, jobs.c.user_id, jobs.c.cancel_asked, jobs.c.lock_mode
-    oldest = select(*columns).where(jobs.c.state.in_(states), FREE, *conditions).order_by(jobs.c.id).limit(1)
+def oldest_free(states: Collection[str], *conditions: ColumnElement[bool], whole: bool) -> Select[Any]:
+    """A statement for the oldest job in one of *states* that has no live lease and meets *conditions*.
+
+    The row says how it ``was``; the *whole* of one is as `claim_this` will make it, and wants its arguments.
+    """
+    columns = _ALL if whole else _LITTLE
+    oldest = select(*columns).where(is_one_of(states), FREE, *conditions).order_by(jobs.c.id).limit(1)
     return oldest.with_for_update(skip_locked=True)
 
 
-def claim_this(conn: Connection, job_id: int, worker: str, lease_seconds: float) -> RowMapping | None:
+def is_one_of(states: Collection[str]) -> ColumnElement[bool]:
+    """Whether a job is in one of *states*, which are written into the statement: they are our own words.
+
+    Those of a parameter would be spread out anew at each execution.
+    """
+    return jobs.c.state.in_([literal_column(f"'{state}'") for state in sorted(states)])
+
+
+def claim_this(
+    conn: Connection, job_id: int, worker: str, lease_seconds: float, whole: RowMapping | None = None
+) -> RowMapping | None:
     """Give the job *job_id* to *worker*, unless it is finished or under a live lease (then None).
 
-    A queued one is running from then on. The row is as it stands after the claim.
+    A queued one is running from then on. The row is as it stands after the claim; it need not be read where
+    it is known from a look that has locked the *whole* of it.
     """
     mine = {"this": job_id, "name": worker, "seconds": lease_seconds}
     if conn.dialect.update_returning:
         return conn.execute(_CLAIM_AND_READ, mine).mappings().first()
-    return _row(conn, job_id) if conn.execute(_CLAIM, mine).rowcount else None
+    return (whole or _row(conn, job_id)) if conn.execute(_CLAIM, mine).rowcount else None
 
 
 def renew_lease(conn: Connection, job_id: int, worker: str, attempt: int, lease_seconds: float) -> None:

@@ -20,6 +20,12 @@ FIRST_LINE = 200
 _IDS = select(outputs.c.digest, outputs.c.id).where(
     outputs.c.digest.in_(bindparam("digests", expanding=True))
 )
+#: With the size, since MariaDB would lock no more than the index, and a purge would not pass the row over.
+_HOLD_ONE = (
+    select(outputs.c.digest, outputs.c.id, outputs.c.size)
+    .where(outputs.c.digest == bindparam("digest"))
+    .with_for_update(read=True, key_share=True)
+)
 _ONCE = sqlite.insert(outputs).on_conflict_do_nothing().inline()
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f]")
@@ -92,9 +98,11 @@ def _ids(conn: Connection, digests: Sequence[str]) -> dict[str, int]:
 
 def _hold(conn: Connection, digests: Sequence[str]) -> dict[str, int]:
     """The ids of those that are stored, kept from being purged until the transaction ends."""
-    found = _ids(conn, digests)
     if conn.dialect.name == "sqlite":
-        return found  # nobody else writes meanwhile
+        return _ids(conn, digests)  # nobody else writes meanwhile
+    if len(digests) == 1:
+        return {row.digest: row.id for row in conn.execute(_HOLD_ONE, {"digest": digests[0]})}
+    found = _ids(conn, digests)
     held, wanted = set[int](), sorted(found.values())
     for start in range(0, len(wanted), 500):
         some = outputs.c.id.in_(wanted[start : start + 500])

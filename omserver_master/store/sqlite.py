@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ def prepare(engine: Engine, *, lock_timeout: float, statement_timeout: float) ->
     It has to make `BoundConnection` ones.
     """
     _SITES[engine] = _Site(Engine(engine.pool, engine.dialect, engine.url), lock_timeout)
+    event.listen(engine, "engine_disposed", _close_idle)
 
     @event.listens_for(engine, "connect")
     def connected(raw: BoundConnection, record: Any) -> None:
@@ -92,14 +94,18 @@ class _Site:
     Attributes:
         bare: the same connections and no hooks: they double the price of a short statement.
         gate: lets one thread of this process through at a time, or any after *lock_timeout*.
+        idle: connections that have just read: to take one out of the pool costs as much as a short look.
     """
 
     bare: Engine
     lock_timeout: float
     gate: threading.Lock = field(default_factory=threading.Lock)
+    idle: deque[Connection] = field(default_factory=deque)
 
 
 _SITES: WeakKeyDictionary[Engine, _Site] = WeakKeyDictionary()
+#: Connections kept for the next look at most; each has a cache of pages.
+_MOST_IDLE = 4
 
 
 def bare(engine: Engine) -> Engine:
@@ -125,16 +131,38 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads, and sees one moment."""
-    with bare(engine).connect() as conn:
-        _raw(conn).execute("BEGIN").close()
+    with looking(engine) as conn:
+        raw = _raw(conn)
+        raw.execute("BEGIN").close()
         yield conn
+        raw.rollback()
 
 
 @contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
     """A connection for one statement, which sees one moment without a transaction."""
-    with bare(engine).connect() as conn:
+    site = _SITES[engine]
+    try:
+        conn = site.idle.pop()
+    except IndexError:
+        conn = site.bare.connect()
+    try:
         yield conn
+    except BaseException:
+        conn.close()
+        raise
+    if len(site.idle) < _MOST_IDLE:
+        site.idle.append(conn)
+    else:
+        conn.close()
+
+
+def _close_idle(engine: Engine) -> None:
+    """Close what is kept for looks; the pool has closed the others."""
+    site = _SITES[engine]
+    while site.idle:
+        site.idle.pop().close()
+    site.bare.pool.dispose()
 
 
 def _take_lock(conn: Connection, end: float, lock_timeout: float) -> None:

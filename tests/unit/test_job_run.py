@@ -15,7 +15,7 @@ from omserver_master.errors import CancelAsked, PauseAsked
 from omserver_master.jobs import dispatch
 from omserver_master.jobs.board import Ending, JobHost, Route, Seat
 from omserver_master.jobs.dispatch import Group
-from omserver_master.jobs.execution import ChildSaid, JobRun
+from omserver_master.jobs.execution import LOOK_FOR_NEWS, ChildSaid, JobRun
 from omserver_master.jobs.ports import News, Way
 
 HOSTS = [JobHost(n, f"h{n}", f"10.0.0.{n}", "Debian", "debian", (Route(1, f"m{n}"),)) for n in (1, 2, 3)]
@@ -424,7 +424,7 @@ def test_a_host_that_answered_before_the_cancel_keeps_its_own_end(recorder: Fake
     class Slow(FakeCode):
         def send(self, order: Mapping[str, Any]) -> None:
             recorder.cancel_asked = True
-            threading.Timer(1.5, super().send, [order]).start()
+            threading.Timer(LOOK_FOR_NEWS + 0.5, super().send, [order]).start()
 
     code = Slow()
     run, _ = a_run(recorder, PlayedBackend(everybody(Answer("done", 0))), code)
