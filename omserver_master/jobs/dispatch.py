@@ -277,4 +277,4 @@ def _proofs(group: Group, targets: Sequence[Target]) -> Mapping[str, str]:
         return {}
 
 
-Inbox = queue.Queue[object]
+Inbox = queue.SimpleQueue[object]

@@ -90,7 +90,7 @@ class JobRun:
         notices: Notices | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.inbox: Inbox = queue.Queue()
+        self.inbox: Inbox = queue.SimpleQueue()
         self.board = Board.of(hosts)
         self._code = code
         self._recorder = recorder

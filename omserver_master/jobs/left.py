@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping
 
 from omserver_master.contract.work import Answer
-from omserver_master.store import clock, connections, hosts, outputs, results, steps
+from omserver_master.store import clock, connections, outputs, results, steps
 from omserver_master.store.sitekey import SiteKey
 
 from .board import MARGIN, JobHost, LeftAt, Route, Seat
@@ -61,13 +61,12 @@ def _seated(
     rows: Sequence[Row],
 ) -> Left:
     host_ids = [row["host_id"] for row in rows if row["state"] not in FINAL_HOST]
-    known = hosts.facts_of(conn, host_ids)
     ways = connections.routes(conn, host_ids)
     now = clock.now(conn) if any(row["state"] == "dispatched" for row in rows) else 0.0
     seats = []
     for row in rows:
         routes = _routes(ways.get(row["host_id"], ()), job["engines"] or ())
-        seat = Seat(_job_host(row, known.get(row["host_id"]), routes), row["state"], step=row["step"])
+        seat = Seat(_job_host(row, routes), row["state"], step=row["step"])
         if row["state"] == "dispatched":
             seat.sent, seat.handle = True, row["handle"]
             left_for = row["started"] + job["timeout"] + MARGIN - now
@@ -115,8 +114,7 @@ def _routes(ways: Sequence[RowMapping], engines: Collection[str]) -> tuple[Route
     return tuple(Route(way["connection_id"], way["remote_id"]) for way in usable)
 
 
-def _job_host(row: Row, known: RowMapping | None, routes: tuple[Route, ...]) -> JobHost:
-    """*row* is what the job froze; *known* is the host's row today."""
-    facts = (known["facts"] if known else None) or {}
-    os_name = known["os"] if known else ""
-    return JobHost(row["host_id"], row["host"], row["ip"], os_name, facts.get("os_family", ""), routes)
+def _job_host(row: Row, routes: tuple[Route, ...]) -> JobHost:
+    """A host as the job froze it, and what is known of it today."""
+    family = (row["facts"] or {}).get("os_family", "")
+    return JobHost(row["host_id"], row["host"], row["ip"], row["os"] or "", family, routes)

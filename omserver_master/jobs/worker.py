@@ -87,7 +87,8 @@ class Worker:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._free = threading.Event()
-        self._full = self._rung = False
+        # Rung for a new job that was not passed on yet; for one that was not looked for yet.
+        self._full = self._rung = self._sure = False
 
     def run(self) -> None:
         """Work until told to stop, then let running jobs write their end."""
@@ -127,9 +128,9 @@ class Worker:
         if self._full and (room := self._room()) <= 0:  # none has ended before it was said that this matters
             self._pass_on()
             return False
+        sure, self._sure = self._sure, False
         try:
-            with store.read(self._engine) as conn:
-                found = claiming.may_find(conn, room, self._settings.machine)
+            found = room if sure else self._found(room)
             rows = store.transact(self._engine, partial(self._claim, most=found)) if found else []
         except Unavailable as error:
             log.warning("cannot look at the queue: %s", error)
@@ -138,8 +139,13 @@ class Worker:
         for row in rows:
             reach("claim.after_commit")
             self._start(row)
-        # Who took all that there was is rung for what comes.
-        return bool(rows) and (len(rows) < found or found == room)
+        # Who has taken all that there was is rung for what comes.
+        return bool(rows) and (len(rows) == room or self._goes_alone(rows[-1]))
+
+    def _found(self, room: int) -> int:
+        """How many jobs there may be, up to *room*: a look takes no lock, where SQLite has one for all."""
+        with store.look(self._engine) as conn:
+            return claiming.may_find(conn, room, self._settings.machine)
 
     def _pass_on(self) -> None:
         """There is no room here for a job that we were rung for."""
@@ -162,9 +168,13 @@ class Worker:
         while len(rows) < most and (row := claiming.claim(conn, *mine)) is not None:
             reach("claim.before_commit")
             rows.append(row)
-            if row["lock_mode"] or self._most.per_person:
+            if self._goes_alone(row):
                 break
         return rows
+
+    def _goes_alone(self, row: RowMapping) -> bool:
+        """Whether no other job is claimed in the same transaction."""
+        return bool(row["lock_mode"] or self._most.per_person)
 
     def _start(self, row: RowMapping) -> None:
         site = self._engine, self._site_key, self._pool, self._roads, self._settings.modules_dir, self._seen
@@ -196,7 +206,7 @@ class Worker:
             self._free.clear()
             return
         heard = self._bell.wait(IDLE_LOOK)
-        self._rung = ANY in heard
+        self._rung = self._sure = ANY in heard
         for job in self._running() if heard else ():
             if job.id in heard:
                 job.wake()

@@ -66,14 +66,6 @@ def hosts_by_id(conn: Connection, ids: Sequence[int], scope: Scope = None) -> di
     return found
 
 
-def facts_of(conn: Connection, ids: Sequence[int]) -> dict[int, RowMapping]:
-    """What module code is told of those hosts that there are, by id: ``os`` and ``facts``."""
-    found: dict[int, RowMapping] = {}
-    for part in parts(ids):
-        found.update((row["id"], row) for row in conn.execute(_FACTS, {"ids": part}).mappings())
-    return found
-
-
 def hosts_by_name(conn: Connection, names: Iterable[str], scope: Scope = None) -> dict[str, RowMapping]:
     """Those hosts that there are (in *scope*), by `names.name_key` of their name."""
     found: dict[str, RowMapping] = {}
@@ -199,9 +191,6 @@ def _hosts() -> Select[Any]:
 
 #: Made once: every new job asks this.
 _BY_ID = _hosts().where(server_list.c.ID.in_(bindparam("ids", expanding=True)))
-_FACTS = select(server_list.c.ID.label("id"), server_list.c.server_op.label("os"), server_list.c.facts).where(
-    server_list.c.ID.in_(bindparam("ids", expanding=True))
-)
 _BY_NAME = _hosts().where(server_list.c.name_key.in_(bindparam("keys", expanding=True)))
 
 

@@ -37,7 +37,7 @@ from .clock import utc_now
 from .jobs import Scope, parts
 from .leases import Fenced, fence
 from .outputs import SealedOutput, put_sealed
-from .schema import host_results, jobs
+from .schema import host_results, jobs, server_list
 from .steps import StepDone
 
 #: Made once: whoever follows a job asks this.
@@ -48,7 +48,15 @@ _CHANGED = (
     .order_by(host_results.c.event, host_results.c.host_id)
     .limit(bindparam("most"))
 )
-_ALL = select(host_results).where(host_results.c.job_id == bindparam("job")).order_by(host_results.c.host_id)
+_OF_JOB = host_results.c.job_id == bindparam("job")
+#: Each row with what module code is told of the host as it is today: ``os`` and ``facts``.
+_TODAY = server_list.c.server_op.label("os"), server_list.c.facts
+_ALL = (
+    select(host_results, *_TODAY)
+    .outerjoin(server_list, host_results.c.host_id == server_list.c.ID)
+    .where(_OF_JOB)
+    .order_by(host_results.c.host_id)
+)
 
 #: No event has more rows than this: who asks what is new gets it in pieces, however many hosts there are.
 ROWS_OF_EVENT: Final = 500
@@ -222,14 +230,13 @@ def results(
 
 
 def all_results(conn: Connection, job_id: int) -> list[RowMapping]:
-    """As `results`, all of them: what a worker asks of every job."""
+    """All of the job's rows, each with its host's ``os`` and ``facts`` of today: what a worker asks for."""
     return list(conn.execute(_ALL, {"job": job_id}).mappings())
 
 
 def uncertain(conn: Connection, job_id: int) -> list[RowMapping]:
-    """Rows of the job whose end may still be put right: they were given work, and an engine knows it."""
-    mine = host_results.c.job_id == job_id, *_MAY_BE_ASKED
-    return list(conn.execute(select(host_results).where(*mine).order_by(host_results.c.host_id)).mappings())
+    """As `all_results`, where the end may still be put right: they had work, and an engine knows it."""
+    return list(conn.execute(_ALL.where(*_MAY_BE_ASKED), {"job": job_id}).mappings())
 
 
 def uncertain_since(conn: Connection, moment: float) -> list[int]:

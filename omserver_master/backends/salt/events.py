@@ -15,6 +15,8 @@ EVENT_SOCKET = "master_event_pub.ipc"
 _BEAT = 0.5
 #: Bytes that are read at once; an event holds the whole command of its job, about 14 kB.
 _CHUNK = 1 << 16
+#: Between the tag of an event and what it holds.
+_END = b"\n\n"
 
 
 def is_return(content: Any, minion: str) -> bool:
@@ -40,8 +42,8 @@ class Subscription:
     """
 
     def __init__(self, salt: Any, options: Mapping[str, Any]) -> None:
-        self._unpack = salt.utils.event.SaltEvent.unpack
-        self._frames = salt.utils.msgpack.Unpacker(raw=True)
+        self._msgpack = salt.utils.msgpack.msgpack
+        self._frames = self._msgpack.Unpacker(raw=True)
         family, address = _door(options)
         self._socket = socket.socket(family)
         try:
@@ -72,12 +74,12 @@ class Subscription:
                 if not isinstance(frame, dict) or not isinstance(frame.get(b"body"), bytes):
                     raise ConnectionDown("The Salt master's events are not in the form that is known.")
                 body: bytes = frame[b"body"]
-                yield body.partition(b"\n\n")[0].decode("utf-8", "replace"), body
+                yield body.partition(_END)[0].decode("utf-8", "replace"), body
 
     def content(self, body: bytes) -> Any:
         """What an event holds; None if it can't be read."""
         try:
-            return self._unpack(body)[1]
+            return self._msgpack.unpackb(body.partition(_END)[2], unicode_errors="replace")
         except Exception:  # noqa: BLE001 -- whatever it is, it is not what we wait for
             return None
 
