@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, false, or_, select
 
@@ -97,10 +98,13 @@ def _reached_by(grants: Sequence[RowMapping]) -> Scope:
     return select(server_list.c.ID).outerjoin(server_app_categ).where(or_(false(), *named))
 
 
+#: What a grant may be limited to.
+_PLACES: Final[dict[str, ColumnElement[Any]]] = {
+    "host_id": server_list.c.ID,
+    "app_id": server_list.c.server_app_id,
+    "categ_id": server_app_categ.c.server_categ_id,
+}
+
+
 def _place(grant: RowMapping) -> ColumnElement[bool] | None:
-    columns = {
-        "host_id": server_list.c.ID,
-        "app_id": server_list.c.server_app_id,
-        "categ_id": server_app_categ.c.server_categ_id,
-    }
-    return next((columns[name].in_([grant[name]]) for name in columns if grant[name] is not None), None)
+    return next((_PLACES[name].in_([grant[name]]) for name in _PLACES if grant[name] is not None), None)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import zmq
 
-from omserver_master.backends.salt.channel import Channel, NoAnswer
+from omserver_master.backends.salt.channel import Channel, NoAnswer, NotThere
 from omserver_master.backends.salt.local import import_salt
+from tests.ports import free_port
+from tests.wire_rig import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,27 @@ def test_what_is_not_answered_is_not_asked_again(salt: Any) -> None:
     with master(salt, lambda asked: None) as (channel, heard), pytest.raises(NoAnswer):
         channel.ask({"cmd": "publish"}, 0.5)
     assert len(heard) == 1
+
+
+def test_nothing_is_sent_to_a_master_that_is_not_there(salt: Any) -> None:
+    options = {"transport": "zeromq", "interface": "127.0.0.1", "ret_port": free_port()}
+    with closing(Channel(salt, options)) as channel, pytest.raises(NotThere):
+        channel.ask({"cmd": "publish"}, 5)
+
+
+def test_nothing_is_sent_to_a_master_that_has_gone(salt: Any) -> None:
+    with zmq.Context() as context, context.socket(zmq.REP) as door:
+        options = {"transport": "zeromq", "interface": "127.0.0.1"}
+        options["ret_port"] = door.bind_to_random_port("tcp://127.0.0.1")
+        with closing(Channel(salt, options)) as channel:
+            asked = threading.Thread(target=lambda: door.send(door.recv()))
+            asked.start()
+            channel.ask({"cmd": "publish"}, 5)
+            asked.join()
+            door.close(linger=0)
+            assert wait_until(lambda: not channel._socket.poll(0, zmq.POLLOUT))
+            with pytest.raises(NotThere):
+                channel.ask({"cmd": "publish"}, 5)
 
 
 def test_an_answer_that_cannot_be_read_is_none(salt: Any) -> None:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+#: Seconds that the master gets to open its door.
+DOOR_TIMEOUT = 0.8
+
+
+class NotThere(Exception):
+    """Nobody is there to take the question: it was not sent."""
+
 
 class NoAnswer(Exception):
     """The master took the question and said nothing in time, or nothing that can be read."""
@@ -22,10 +29,19 @@ class Channel:
         self._salt = salt
         host = salt.utils.network.ip_bracket(options["interface"])
         address = f"tcp://{host}:{options['ret_port']}"
+        #: Whether a question is sent only if the master is there to take it.
+        self.knocks = options["transport"] == "zeromq"
         self._socket: Any = None
         self._theirs: Any = None
-        if options["transport"] == "zeromq":
-            self._socket = _dial(address)
+        if self.knocks:
+            import zmq  # comes with Salt, and like it is loaded when a bus is first used
+
+            self._out = zmq.POLLOUT
+            self._socket = zmq.Context.instance().socket(zmq.REQ)
+            self._socket.linger = 0
+            self._socket.immediate = True  # else it takes questions for a master that is not there
+            self._socket.ipv6 = "[" in address
+            self._socket.connect(address)
         else:
             self._theirs = salt.channel.client.ReqChannel.factory(options, crypt="clear", master_uri=address)
 
@@ -33,6 +49,7 @@ class Channel:
         """What the master answers within *seconds*; after an error this channel is of no use any more.
 
         Raises:
+            NotThere: it was not sent.
             NoAnswer: nothing came that can be read, and nobody can tell what became of the question.
             SaltException: from a transport of Salt's own.
         """
@@ -42,6 +59,8 @@ class Channel:
             except self._salt.exceptions.SaltReqTimeoutError as error:
                 raise NoAnswer from error
         packed = self._salt.payload.dumps({"enc": "clear", "load": dict(load), "version": 3})
+        if not self._socket.poll(DOOR_TIMEOUT * 1000, self._out):
+            raise NotThere
         self._socket.send(packed)
         if not self._socket.poll(seconds * 1000):
             raise NoAnswer
@@ -56,13 +75,3 @@ class Channel:
             self._socket.close()
         else:
             self._theirs.close()
-
-
-def _dial(address: str) -> Any:
-    import zmq  # comes with Salt, and like it is loaded when a bus is first used
-
-    sock: Any = zmq.Context.instance().socket(zmq.REQ)
-    sock.linger = 0
-    sock.ipv6 = "[" in address
-    sock.connect(address)
-    return sock

@@ -18,14 +18,12 @@ from typing import Any
 
 from ..base import ConnectionDown
 from .bus import MaybeSent, SaltBus
-from .channel import Channel, NoAnswer
+from .channel import DOOR_TIMEOUT, Channel, NoAnswer, NotThere
 from .events import EVENT_SOCKET, Subscription
 from .job import kept_seconds
 
 #: Seconds for one publish; the master answers within 0.02 s when it is well.
 PUBLISH_TIMEOUT = 5
-#: Seconds that each of the master's doors gets to open.
-DOOR_TIMEOUT = 0.8
 
 _import_lock = threading.Lock()
 
@@ -103,7 +101,8 @@ class LocalSaltBus(SaltBus):
             ConnectionDown: it was not sent.
             MaybeSent: nobody can tell whether it was.
         """
-        if reason := self.why_down():
+        knocks = self._channel is not None and self._channel.knocks
+        if not knocks and (reason := self.why_down()):
             raise ConnectionDown(reason)
         salt = import_salt()
         values = salt.utils.args.condition_input(list(arguments), dict(keywords) or None)
@@ -186,6 +185,9 @@ class LocalSaltBus(SaltBus):
         self._channel = self._channel or Channel(salt, client.opts)
         try:
             said = self._channel.ask(load, PUBLISH_TIMEOUT)
+        except NotThere as error:
+            self._drop_client()
+            raise ConnectionDown(self.why_down() or "The Salt master does not take jobs.") from error
         except NoAnswer as error:
             self._drop_client()
             raise MaybeSent("The Salt master took the job and then fell silent.") from error
