@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from sqlalchemy import RowMapping
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What was read of the session with the hash ``token_hash`` at the same moment as the key."""
+
+    token_hash: str
+    rows: Sequence[RowMapping]
 
 
 @dataclass(frozen=True)
@@ -17,6 +28,8 @@ class CallerKey:
     name: str
     role_cap: str
     service_user_id: int | None = None
+    acting: Acting | None = field(default=None, repr=False, compare=False)
+    """The session that this connection's last request named, read anew for this one."""
 
 
 @dataclass(frozen=True)

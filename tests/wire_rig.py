@@ -39,7 +39,7 @@ class Ring:
     def known(self, kid: bytes) -> Key | None:
         return self.remembered.get(kid)
 
-    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+    def lookup(self, kid: bytes, session: str | None = None) -> tuple[Key, CallerKey] | None:
         if self.down:
             raise Unavailable("The database cannot be reached.")
         key = self.keys.get(kid)

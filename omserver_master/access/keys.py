@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, RowMapping
 
 from omserver_client.errors import BadRequest, Unavailable
 from omserver_client.keyfile import Key, new_key, write_key
 
-from ..caller import CallerKey
+from ..caller import Acting, CallerKey
 from ..store import keys as store
+from ..store import sessions
 from ..store.engine import begin, look
 from ..store.grants import ROLES
 from ..store.sitekey import SiteKey
+from .sessions import hash_token
+
+Row = Mapping[str, Any] | RowMapping
 
 #: The time of a key's last use is written at most this often, in seconds.
 _NOTE: Final = 600
@@ -32,26 +37,35 @@ class KeyRing:
         #: Keys in clear, each with the sealed secret that it was opened from.
         self._opened: dict[bytes, tuple[bytes, Key]] = {}
 
-    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+    def lookup(self, kid: bytes, session: str | None = None) -> tuple[Key, CallerKey] | None:
         """The key *kid* and what its holder may be, or None if it is unknown or revoked.
+
+        A request most often names the *session* of the one before: it is read with the key.
 
         Raises:
             Unavailable: the database can't tell now.
         """
-        with look(self._engine) as conn:
-            row = store.key_row(conn, kid.hex())
+        row, acting = self._read(kid.hex(), session)
         if row is None or row["state"] != "active":
             self._opened.pop(kid, None)
             return None
         self._note_used(row["kid"])
         key = self._open(kid, row)
-        return key, CallerKey(row["kid"], row["name"], row["role_cap"], row["service_user_id"])
+        return key, CallerKey(row["kid"], row["name"], row["role_cap"], row["service_user_id"], acting)
 
     def known(self, kid: bytes) -> Key | None:
         """The key *kid* as it was when last looked up; it may be revoked by now: good for a refusal only."""
         return self._opened.get(kid, (b"", None))[1]
 
-    def _open(self, kid: bytes, row: RowMapping) -> Key:
+    def _read(self, kid: str, session: str | None) -> tuple[Row | None, Acting | None]:
+        with look(self._engine) as conn:
+            if session is None:
+                return store.key_row(conn, kid), None
+            token_hash = hash_token(session)
+            row, rows = sessions.key_and_acting(conn, kid, token_hash)
+        return row, Acting(token_hash, rows)
+
+    def _open(self, kid: bytes, row: Row) -> Key:
         """The key in clear; what was opened before is not opened again while the row has the same secret."""
         sealed, key = self._opened.get(kid, (b"", None))
         if key is None or sealed != row["secret"]:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from . import clock
 from .grants import DECIDES
-from .schema import grants, sessions, users
+from .schema import client_keys, grants, sessions, users
 
 #: Made once: every request asks this.
+_WHOSE = sessions, users.c.name, users.c.disabled, *DECIDES, clock.utc_now().label("now")
+_THIS = sessions.c.token_hash == bindparam("hash")
+_GRANTED = grants.c.user_id == sessions.c.user_id
 _ACTING = (
-    select(sessions, users.c.name, users.c.disabled, *DECIDES, clock.utc_now().label("now"))
-    .select_from(sessions.join(users).outerjoin(grants, grants.c.user_id == sessions.c.user_id))
-    .where(sessions.c.token_hash == bindparam("hash"))
+    select(*_WHOSE)
+    .select_from(sessions.join(users).outerjoin(grants, _GRANTED))
+    .where(_THIS)
+    .order_by(grants.c.id)
+)
+#: The same beside a key, whose columns are called ``key_...``; without the session where there is none.
+_KEY_AND_ACTING = (
+    select(*(column.label(f"key_{column.name}") for column in client_keys.c), *_WHOSE)
+    .select_from(client_keys.outerjoin(sessions.join(users), _THIS).outerjoin(grants, _GRANTED))
+    .where(client_keys.c.kid == bindparam("kid"))
     .order_by(grants.c.id)
 )
 
@@ -41,6 +53,17 @@ def acting(conn: Connection, token_hash: str) -> list[RowMapping]:
     (nothing, where there is none), and the time as ``now``.
     """
     return list(conn.execute(_ACTING, {"hash": token_hash}).mappings())
+
+
+def key_and_acting(
+    conn: Connection, kid: str, token_hash: str
+) -> tuple[dict[str, Any] | None, list[RowMapping]]:
+    """The key *kid*, revoked or not, or None; and of the session what `acting` says: in one go."""
+    rows = list(conn.execute(_KEY_AND_ACTING, {"kid": kid, "hash": token_hash}).mappings())
+    if not rows:
+        return None, []
+    key = {column.name: rows[0][f"key_{column.name}"] for column in client_keys.c}
+    return key, rows if rows[0]["token_hash"] is not None else []
 
 
 def touch_session(conn: Connection, token_hash: str) -> None:

@@ -147,6 +147,7 @@ class MasterService(rpyc.Service):  # type: ignore[misc]  # rpyc has no types
 
     def _dispatched(self, request: Request, opened: Opened) -> Reply:
         self._check_expiry(request, opened)
+        self._session.token = request.session
         caller = Caller(opened.caller, self._place.address, request.session, self._user, self._login_failed)
         try:
             return self._doors.dispatch(request, caller)

@@ -21,8 +21,10 @@ STRIKES = 3
 class KeyRing(Protocol):
     """The client keys that this master knows."""
 
-    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+    def lookup(self, kid: bytes, session: str | None = None) -> tuple[Key, CallerKey] | None:
         """The key *kid*, or None if it is unknown or revoked. It is asked for every message.
+
+        *session* is the token that the message before named.
 
         Raises:
             Unavailable: nobody can tell now.
@@ -68,6 +70,8 @@ class Session:
         self._challenge = secrets.token_bytes(CHALLENGE_BYTES)
         self._start = time.time() - time.monotonic()
         self._kid: bytes | None = None
+        #: The token of the session that the last request named.
+        self.token: str | None = None
         self._seq = 0
         self._strikes = 0
 
@@ -101,7 +105,7 @@ class Session:
         if self._kid not in (None, header.kid):
             raise Unopened("another key than before on this connection", header.kid.hex())
         try:
-            found = self._ring.lookup(header.kid)
+            found = self._ring.lookup(header.kid, self.token)
         except Unavailable as refusal:
             key = self._ring.known(header.kid)
             if key is None:

@@ -127,7 +127,7 @@ class FakeMaster:
         self.key: Key = new_key("omctl")
         self.on_request: Callable[[Request], None] = lambda request: None
 
-    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+    def lookup(self, kid: bytes, session: str | None = None) -> tuple[Key, CallerKey] | None:
         """The one key that this master knows."""
         return (self.key, CallerKey(self.key.kid_hex, "omctl", "admin")) if kid == self.key.kid else None
 

@@ -11,9 +11,10 @@ import pytest
 from people import add_person
 from sqlalchemy import Engine
 
+from omserver_client.errors import LoginRequired
 from omserver_client.keyfile import read_key
-from omserver_master.access import keys
-from omserver_master.caller import CallerKey
+from omserver_master.access import keys, sessions
+from omserver_master.caller import Caller, CallerKey
 from omserver_master.store import keys as key_store
 from omserver_master.store.engine import begin, read
 from omserver_master.store.sitekey import SiteKey
@@ -95,3 +96,32 @@ def test_finding_a_key_takes_less_than_a_millisecond(
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(300)) < 0.001
+
+
+def test_the_session_of_the_message_before_is_read_anew_with_the_key(
+    engine: Engine, site_key: SiteKey, tmp_path: Path
+) -> None:
+    with begin(engine) as conn:
+        user = add_person(conn, "ada")
+        made = keys.create_key(conn, site_key, "web", tmp_path / "web.key", "admin")
+        one = sessions.open_session(conn, user, made.kid_hex).token
+        other = sessions.open_session(conn, user, made.kid_hex).token
+    ring = keys.KeyRing(engine, site_key)
+
+    def who(named: str, before: str | None) -> str:
+        found = ring.lookup(made.kid, before)
+        assert found is not None
+        person = sessions.who_acts(engine, Caller(found[1], "192.0.2.9", named))
+        return person.name if person else ""
+
+    assert [who(one, None), who(one, one), who(one, other), who(one, "no token")] == ["ada"] * 4
+    with begin(engine) as conn:
+        sessions.close_session(conn, one)
+    for before in (None, one, other):
+        with pytest.raises(LoginRequired):
+            who(one, before)
+    assert who(other, one) == "ada"
+    with begin(engine) as conn:
+        key_store.revoke_key(conn, "web")
+    assert ring.lookup(made.kid, other) is None
+    assert ring.lookup(b"unknown!", other) is None
