@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, insert, select, update
 
 from . import clock
 from .grants import DECIDES
@@ -23,7 +23,11 @@ _ACTING = (
 #: The same beside a key, whose columns are called ``key_...``; without the session where there is none.
 _KEY_AND_ACTING = (
     select(*(column.label(f"key_{column.name}") for column in client_keys.c), *_WHOSE)
-    .select_from(client_keys.outerjoin(sessions.join(users), _THIS).outerjoin(grants, _GRANTED))
+    .select_from(
+        client_keys.outerjoin(
+            sessions.join(users), and_(_THIS, sessions.c.key_kid == client_keys.c.kid)
+        ).outerjoin(grants, _GRANTED)
+    )
     .where(client_keys.c.kid == bindparam("kid"))
     .order_by(grants.c.id)
 )
@@ -58,7 +62,7 @@ def acting(conn: Connection, token_hash: str) -> list[RowMapping]:
 def key_and_acting(
     conn: Connection, kid: str, token_hash: str
 ) -> tuple[dict[str, Any] | None, list[RowMapping]]:
-    """The key *kid*, revoked or not, or None; and of the session what `acting` says: in one go."""
+    """The key *kid*, revoked or not, or None; and what `acting` says of a session of its: in one go."""
     rows = list(conn.execute(_KEY_AND_ACTING, {"kid": kid, "hash": token_hash}).mappings())
     if not rows:
         return None, []
