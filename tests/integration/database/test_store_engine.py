@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
 import socket
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ResourceClosedError
 
 from omserver_client.errors import Unavailable
 from omserver_master.store import clock, engine
-from omserver_master.store.engine import LOCK_TIMEOUT, begin, make_engine, read, transact
+from omserver_master.store.engine import LOCK_TIMEOUT, begin, look, make_engine, read, transact
 from omserver_master.store.schema import module_list, workers
 
 
@@ -174,6 +176,34 @@ def test_the_sqlite_file_is_private_and_durable(file_engine: Engine, tmp_path: P
         assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    file_engine.dispose()
+
+
+def test_looks_use_one_connection_again_and_leave_nothing_open(file_engine: Engine, tmp_path: Path) -> None:
+    used = []
+    for opened in (look, read, look):
+        with opened(file_engine) as conn:
+            conn.execute(select(workers)).first()
+            used.append(conn.connection.dbapi_connection)
+    assert used[0] is used[1] is used[2]
+    with begin(file_engine) as conn:
+        _add(conn, "one")
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    assert _names(file_engine) == ["one"]
+    file_engine.dispose()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        used[0].execute("SELECT 1")
+
+
+def test_looks_at_the_same_time_have_connections_of_their_own(file_engine: Engine) -> None:
+    with look(file_engine) as one, look(file_engine) as two:
+        assert one.connection.dbapi_connection is not two.connection.dbapi_connection
+    with pytest.raises(IntegrityError), begin(file_engine) as conn:
+        _add(conn, "one"), _add(conn, "one")
+    with pytest.raises(ResourceClosedError), read(file_engine) as conn:
+        conn.exec_driver_sql("PRAGMA incremental_vacuum").one()
+    assert _names(file_engine) == []
     file_engine.dispose()
 
 
