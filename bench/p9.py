@@ -32,12 +32,22 @@ WARM = 0.2
 
 @dataclass(frozen=True)
 class Look:
-    """What all processes had together at a moment: bytes (PSS), open files, threads."""
+    """What all processes had together at a moment: bytes (PSS), open files, threads.
+
+    ``memory`` is without the module processes, whose number follows the load; they have ``module_memory``.
+    """
 
     at: float
     memory: int
+    module_memory: int
+    modules: int
     files: int
     threads: int
+
+    @property
+    def each_module(self) -> float:
+        """The bytes of one module process."""
+        return self.module_memory / max(1, self.modules)
 
 
 def measure(pairs: int, only: str, load: Load) -> list[Compared]:
@@ -49,10 +59,17 @@ def measure(pairs: int, only: str, load: Load) -> list[Compared]:
         looks, stored = _work(site, roots, load.seconds)
     on, hours = f"on {load.database}", load.seconds / 3600
     warm = [look for look in looks if look.at >= looks[0].at + WARM * load.seconds]
+    gained = {
+        "web, master and workers": _slope([(look.at, look.memory) for look in warm]),
+        "the mean module process": _slope([(look.at, look.each_module) for look in warm]),
+    }
     during = f"over {hours * 60:.0f} min at {stored / load.seconds:.0f} results/s, {on}"
     return [
         held(f"web, master and 2 workers at rest, {on}", rest / MIB, 300, unit="MiB"),
-        held(f"memory gained in an hour, {during}", _slope(warm) * 3600 / MIB, 1.0, unit="MiB"),
+        *(
+            held(f"memory gained in an hour by {who}, {during}", slope * 3600 / MIB, 1.0, unit="MiB")
+            for who, slope in gained.items()
+        ),
         held(f"open files gained, {during}", _gained([look.files for look in warm]), 1, unit="files"),
         held(f"threads gained, {during}", _gained([look.threads for look in warm]), 1, unit="threads"),
     ]
@@ -103,7 +120,8 @@ def _at_rest(roots: Sequence[psutil.Process]) -> float:
     time.sleep(3)
     taken = []
     for _ in range(5):
-        taken.append(_look(roots).memory)
+        look = _look(roots)
+        taken.append(look.memory + look.module_memory)
         time.sleep(0.5)
     return float(sorted(taken)[len(taken) // 2])
 
@@ -136,15 +154,18 @@ def _work(site: SimSite, roots: Sequence[psutil.Process], seconds: float) -> tup
 
 
 def _look(roots: Sequence[psutil.Process]) -> Look:
-    memory = files = threads = 0
+    memory = module_memory = modules = files = threads = 0
     for process in [one for root in roots for one in (root, *root.children(recursive=True))]:
         try:
-            memory += _pss(process.pid)
+            is_module = any("registry.child" in word for word in process.cmdline())
+            size = _pss(process.pid)
+            modules, module_memory = modules + is_module, module_memory + size * is_module
+            memory += size * (not is_module)
             files += process.num_fds()
             threads += process.num_threads()
         except (OSError, psutil.Error):
             continue  # it has just ended: a module's process
-    return Look(time.monotonic(), memory, files, threads)
+    return Look(time.monotonic(), memory, module_memory, modules, files, threads)
 
 
 def _pss(pid: int) -> int:
@@ -153,14 +174,14 @@ def _pss(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def _slope(looks: Sequence[Look]) -> float:
-    """Bytes in a second, by least squares."""
-    if len(looks) < 2:
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    """Bytes in a second, by least squares through *points* of a moment and bytes."""
+    if len(points) < 2:
         return 0.0
-    middle = sum(look.at for look in looks) / len(looks)
-    level = sum(look.memory for look in looks) / len(looks)
-    over = sum((look.at - middle) * (look.memory - level) for look in looks)
-    return over / sum((look.at - middle) ** 2 for look in looks)
+    middle = sum(at for at, _ in points) / len(points)
+    level = sum(size for _, size in points) / len(points)
+    over = sum((at - middle) * (size - level) for at, size in points)
+    return over / sum((at - middle) ** 2 for at, _ in points)
 
 
 def _gained(numbers: Sequence[int]) -> float:

@@ -17,6 +17,7 @@ from .farbell import FarBell
 from .jobs.bell import Changes
 from .jobs.submission import Rules
 from .keeping import Keep, Keeper
+from .memory import share_arenas
 from .operations.context import Site
 from .registry.pool import ChildPool
 from .registry.registry import Registry
@@ -88,6 +89,7 @@ class Master:
         return Crew(settings.workers, self._engine, self._changes.announce)
 
     def __enter__(self) -> Master:
+        share_arenas()
         self._crew.start()
         self.server.start_in_background()
         self._keeper.start()

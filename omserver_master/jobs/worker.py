@@ -7,8 +7,6 @@ job up where it was left.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -22,6 +20,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 from omserver_client.errors import Unavailable
 from omserver_master.errors import LeaseLost
 from omserver_master.failpoints import reach
+from omserver_master.memory import share_arenas
 from omserver_master.registry.pool import ChildPool
 from omserver_master.settings import Settings
 from omserver_master.store import engine as store
@@ -49,8 +48,6 @@ IDLE_LOOK = 0.5
 STOP_LIMIT = 5.0
 #: Jobs that are taken in one transaction at most: the others are for the next worker that looks.
 AT_ONCE = 4
-#: Of glibc's mallopt(3): how many arenas there may be.
-_M_ARENA_MAX = -8
 #: Jobs that one worker has at once, with those that are paused: they take hardly anything.
 MOST_HELD = 50
 
@@ -98,7 +95,7 @@ class Worker:
         """Work until told to stop, then let running jobs write their end."""
         # What is loaded by now stays. Without it to look at, the collector comes sooner to what jobs leave.
         gc.freeze()
-        _share_memory()
+        share_arenas()
         chores = [
             self._chore(HEARTBEAT, self._renew),
             self._chore(SWEEP, self._sweep),
@@ -273,13 +270,3 @@ class Worker:
         while self._running() and time.monotonic() < end:
             self._free.wait(0.05)
             self._free.clear()
-
-
-def _share_memory() -> None:
-    """Let all threads take memory from two arenas.
-
-    Each of the many short-lived threads would get one of sixteen, which all grow to the most that a thread
-    ever needed: a worker twice its size within minutes (docs/performance.md, P9).
-    """
-    with contextlib.suppress(AttributeError, OSError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
