@@ -156,8 +156,9 @@ def _make(handle: type[Any], moduleid: str, hosts: tuple[Host, ...], params: Raw
 def _tidy(folder: Path, environment: dict[str, str]) -> None:
     """Put back what a module may have changed."""
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     signal.setitimer(signal.ITIMER_REAL, 0)
 

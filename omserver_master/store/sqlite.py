@@ -94,7 +94,7 @@ class _Site:
     Attributes:
         bare: the same connections and no hooks: they double the price of a short statement.
         gate: lets one thread of this process through at a time, or any after *lock_timeout*.
-        idle: connections that have just read: to take one out of the pool costs as much as a short look.
+        idle: connections that were used just now: to take one out of the pool costs as much as a short look.
     """
 
     bare: Engine
@@ -104,7 +104,7 @@ class _Site:
 
 
 _SITES: WeakKeyDictionary[Engine, _Site] = WeakKeyDictionary()
-#: Connections kept for the next look at most; each has a cache of pages.
+#: Connections that are kept at most; each has a cache of pages.
 _MOST_IDLE = 4
 
 
@@ -120,9 +120,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
     end = time.monotonic() + site.lock_timeout
     through = site.gate.acquire(timeout=site.lock_timeout)
     try:
-        with site.bare.begin() as conn:
+        with _kept(site) as conn:
             _take_lock(conn, end, site.lock_timeout)
             yield conn
+            conn.commit()
+            if (raw := _raw(conn)).in_transaction:  # nothing was asked of it
+                raw.rollback()
     finally:
         if through:
             site.gate.release()
@@ -141,7 +144,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
     """A connection for one statement, which sees one moment without a transaction."""
-    site = _SITES[engine]
+    with _kept(_SITES[engine]) as conn:
+        yield conn
+
+
+@contextmanager
+def _kept(site: _Site) -> Iterator[Connection]:
+    """A connection that is kept for the next one, unless the block raises: then the pool looks after it."""
     try:
         conn = site.idle.pop()
     except IndexError:
@@ -158,7 +167,7 @@ def looking(engine: Engine) -> Iterator[Connection]:
 
 
 def _close_idle(engine: Engine) -> None:
-    """Close what is kept for looks; the pool has closed the others."""
+    """Close what is kept; the pool has closed the others."""
     site = _SITES[engine]
     while site.idle:
         site.idle.pop().close()

@@ -68,11 +68,12 @@ def test_those_who_wait_at_the_same_time_are_committed_together(file_engine: Eng
     commits: list[Connection] = []
     names = [f"user {number}" for number in range(12)]
     crowd = Crowd(file_engine)
+    file_engine.dispose()  # what is open already would not tell
     event.listen(sqlite.bare(file_engine), "commit", commits.append)
     crowd.run({name: add(name) for name in names})
     assert users(file_engine) == set(names)
     assert sorted(crowd.answers.values()) == list(range(2, 14))
-    assert len(commits) <= 2 + 1 + 2, "of the writers, of the first, and of all others"
+    assert 1 < len(commits) <= 1 + 1 + 2, "of the writer, of the first, and of all others"
 
 
 def test_what_one_of_them_raises_is_its_own(engine: Engine) -> None:
@@ -109,9 +110,10 @@ def test_a_commit_that_fails_is_told_to_all_of_them(file_engine: Engine) -> None
 
     def refuse(conn: Connection) -> None:
         tries.append(conn)
-        if len(tries) == 4:  # after the writers and the first, the one of all others
+        if len(tries) == 3:  # after the writer and the first, the one of all others
             raise Unavailable("The disk does not accept writes.")
 
+    file_engine.dispose()
     event.listen(sqlite.bare(file_engine), "commit", refuse)
     crowd = Crowd(file_engine)
     names = [f"user {number}" for number in range(4)]
