@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -150,7 +150,7 @@ def looking(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def _kept(site: _Site) -> Iterator[Connection]:
-    """A connection that is kept for the next one, unless the block raises: then the pool looks after it."""
+    """A connection that is kept for the next one, unless the block raises."""
     try:
         conn = site.idle.pop()
     except IndexError:
@@ -158,6 +158,9 @@ def _kept(site: _Site) -> Iterator[Connection]:
     try:
         yield conn
     except BaseException:
+        if not conn.invalidated:  # after a commit that failed SQLAlchemy takes it for over, and would not
+            with suppress(sqlite3.Error):
+                _raw(conn).rollback()
         conn.close()
         raise
     if len(site.idle) < _MOST_IDLE:
