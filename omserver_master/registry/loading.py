@@ -11,8 +11,9 @@ import importlib.abc
 import importlib.util
 import inspect
 import sys
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from ..contract.attributes import return_codes
@@ -50,6 +51,14 @@ class _Source(importlib.abc.ExecutionLoader):
 
     def get_source(self, fullname: str) -> str:
         return importlib.util.decode_source(self._source)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return _compiled(self._path, self._source)
+
+
+@lru_cache(maxsize=oldimports.KEPT)
+def _compiled(path: str, source: bytes) -> CodeType:
+    return importlib.abc.InspectLoader.source_to_code(importlib.util.decode_source(source), path)
 
 
 def check_hash(source: bytes, sha256: str) -> None:

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final
 
@@ -69,6 +70,10 @@ class Refusing(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
+#: For so many files one process remembers what stands in them: the next job is often of the same module.
+KEPT: Final = 32
+
+
 def install() -> None:
     """Put fresh stand-ins where an import finds them, for the next module."""
     made = {name: _make(name, content) for name, content in STAND_INS.items()}
@@ -80,11 +85,13 @@ def install() -> None:
     sys.modules["Public_lib"] = _public_lib(made)
 
 
+@lru_cache(maxsize=KEPT)
 def imports_engine(source: bytes) -> int | None:
     """The first line that imports an engine's library, or None."""
     return _first(_imports(node, ENGINES) for node in ast.walk(ast.parse(source)))
 
 
+@lru_cache(maxsize=KEPT)
 def uses_engines(source: bytes) -> int | None:
     """The first line by which a module of 2014 reaches hosts through the job's engine, or None."""
     nodes = list(ast.walk(ast.parse(source)))
