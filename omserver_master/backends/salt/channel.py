@@ -65,8 +65,8 @@ class Channel:
         if not self._socket.poll(seconds * 1000):
             raise NoAnswer
         try:
-            return self._salt.payload.loads(self._socket.recv())
-        except self._salt.exceptions.SaltDeserializationError as error:
+            return self._salt.utils.msgpack.msgpack.unpackb(self._socket.recv(), unicode_errors="replace")
+        except ValueError as error:
             raise NoAnswer from error
 
     def close(self) -> None:
