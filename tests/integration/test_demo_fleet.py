@@ -70,7 +70,9 @@ def test_it_ends_with_the_process_that_started_it(home: Path) -> None:
 
 
 def test_what_cannot_start_is_said_and_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omserver_master.demo.fleet._command", lambda kind, config: ["false", str(home)])
+    monkeypatch.setattr(
+        "omserver_master.demo.fleet._command", lambda kind, config: ["false", str(home)]
+    )
     with pytest.raises(FleetError, match="ended at once"):
         Fleet(home, names=("web-01",)).start(timeout=20)
     assert salt_processes(home) == []

@@ -8,8 +8,8 @@ class Modulehandle(ShellModule):
     timeout = 3
     code = Int(default=0, minimum=0, maximum=255)
     seconds = Number(default=0, minimum=0, maximum=60)
-    script = """
+    script = '''
 echo out; echo err >&2
 sleep "$OM_SECONDS"
 exit "$OM_CODE"
-"""
+'''

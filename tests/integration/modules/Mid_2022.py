@@ -8,7 +8,7 @@ class Modulehandle(ShellModule):
     timeout = 20
     seconds = Number(default=0, minimum=0, maximum=60)
     path = Path()
-    script = """
+    script = '''
 echo "$OM_PATH" | sed 's/.*/line/' >> "$OM_PATH"
 sleep "$OM_SECONDS"
-"""
+'''
