@@ -127,7 +127,7 @@ class _Ring:
     def __init__(self, key: Key) -> None:
         self._found = key, CallerKey(key.kid_hex, key.name, "operator", 1)
 
-    def lookup(self, kid: bytes) -> tuple[Key, CallerKey] | None:
+    def lookup(self, kid: bytes, session: str | None = None) -> tuple[Key, CallerKey] | None:
         return self._found if kid == self._found[0].kid else None
 
 

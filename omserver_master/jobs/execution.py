@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the database for a cancel, when no bell rang.
 LOOK_FOR_NEWS = 2.0
+#: Seconds between two looks whether the ways are still up, and the like, which ask nobody.
+LOOK_AROUND = 1.0
 #: Seconds that a cancel may take until what is still open is called unknown.
 CANCEL_LIMIT = 20.0
 #: Seconds that a host's answer may come after the engine could not prove that its work was stopped.
@@ -188,7 +190,7 @@ class JobRun:
         if len(self._outbox) or self._cancel_until or not self._open:
             return 0.05
         if self._begun and len(self.board.seats) == 1 and not self._must_stand:
-            return max(0.05, min(LOOK_FOR_NEWS, self._look_for_news - time.monotonic()))
+            return max(0.05, min(LOOK_AROUND, self._look_for_news - time.monotonic()))
         return 0.25
 
     def _handle(self, event: object) -> None:
