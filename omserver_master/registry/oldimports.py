@@ -60,6 +60,8 @@ VANISHED: Final = {
     "cPickle": "Python 3 calls it pickle",
     "MySQLdb": "site data is not for modules; use parameters",
 }
+#: For so many files one process remembers what stands in them: the next job is often of the same module.
+KEPT: Final = 32
 
 
 class Refusing(importlib.abc.MetaPathFinder):
@@ -68,10 +70,6 @@ class Refusing(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         if fullname.partition(".")[0] in VANISHED:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-
-
-#: For so many files one process remembers what stands in them: the next job is often of the same module.
-KEPT: Final = 32
 
 
 def install() -> None:

@@ -20,9 +20,9 @@ _ACTING = (
     .where(_THIS)
     .order_by(grants.c.id)
 )
-#: The same beside a key, whose columns are called ``key_...``; without the session where there is none.
+#: The same beside a key, whose columns are called ``its_...``; without the session where there is none.
 _KEY_AND_ACTING = (
-    select(*(column.label(f"key_{column.name}") for column in client_keys.c), *_WHOSE)
+    select(*(column.label(f"its_{column.name}") for column in client_keys.c), *_WHOSE)
     .select_from(
         client_keys.outerjoin(
             sessions.join(users), and_(_THIS, sessions.c.key_kid == client_keys.c.kid)
@@ -66,7 +66,7 @@ def key_and_acting(
     rows = list(conn.execute(_KEY_AND_ACTING, {"kid": kid, "hash": token_hash}).mappings())
     if not rows:
         return None, []
-    key = {column.name: rows[0][f"key_{column.name}"] for column in client_keys.c}
+    key = {column.name: rows[0][f"its_{column.name}"] for column in client_keys.c}
     return key, rows if rows[0]["token_hash"] is not None else []
 
 

@@ -106,6 +106,8 @@ def test_the_session_of_the_message_before_is_read_anew_with_the_key(
         made = keys.create_key(conn, site_key, "web", tmp_path / "web.key", "admin")
         one = sessions.open_session(conn, user, made.kid_hex).token
         other = sessions.open_session(conn, user, made.kid_hex).token
+        keys.create_key(conn, site_key, "cli", tmp_path / "cli.key", "admin")
+        strange = sessions.open_session(conn, user, read_key(tmp_path / "cli.key").kid_hex).token
     ring = keys.KeyRing(engine, site_key)
 
     def who(named: str, before: str | None) -> str:
@@ -115,6 +117,9 @@ def test_the_session_of_the_message_before_is_read_anew_with_the_key(
         return person.name if person else ""
 
     assert [who(one, None), who(one, one), who(one, other), who(one, "no token")] == ["ada"] * 4
+    for before in (None, one, strange):
+        with pytest.raises(LoginRequired):
+            who(strange, before)
     with begin(engine) as conn:
         sessions.close_session(conn, one)
     for before in (None, one, other):

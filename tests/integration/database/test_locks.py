@@ -290,6 +290,27 @@ def test_busy_workers_are_counted_and_so_are_the_jobs_before(queue: Queue) -> No
     assert why(queue, second) == "All 2 workers are busy; 1 job is before it."
 
 
+def test_of_a_new_job_it_is_said_by_what_was_known_a_moment_ago(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def new(job_id: int) -> list[str]:
+        with read(queue.engine) as conn:
+            return [
+                why.text for why in waiting.reasons(conn, [queue.job(job_id)], NO_LIMITS, new=True).values()
+            ]
+
+    monkeypatch.setattr(waiting, "_LATELY", 3600.0)
+    job_id = queue.submit()
+    assert new(job_id) == ["No worker is running."]
+    at_work(queue, 1)
+    assert new(job_id) == [], "that nobody is there is never taken from memory"
+    with begin(queue.engine) as conn:
+        workers.forget_worker(conn, "w0", 3600)
+    assert new(job_id) == []
+    monkeypatch.setattr(waiting, "_LATELY", 0.0)
+    assert new(job_id) == ["No worker is running."]
+
+
 def test_a_job_whose_worker_died_says_so(queue: Queue) -> None:
     at_work(queue, 2)
     job_id = queue.submit()

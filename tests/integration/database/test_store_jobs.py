@@ -390,6 +390,8 @@ def test_jobs_are_listed_newest_first_and_filtered(desk: Desk) -> None:
     assert found(host="WEB-01") == [first]
     assert found(host="web-01", before=first) == []
     assert found(host="shop-01", module="1003", before=second + 1) == [second]
+    assert found(host="shop-01", state="queued") == [second]
+    assert found(host="shop-01", state="running") == found(host="web-01", module="1003") == []
     assert found(host="nobody") == []
     assert found(scope=web_only) == [first]
     with begin(desk.engine) as conn:
