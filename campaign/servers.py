@@ -12,7 +12,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from tests.ports import free_port
 
@@ -77,7 +78,7 @@ class Server:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
 
     def start(self) -> None:
-        """Start it, if it is not there, and wait until it takes connections."""
+        """Start it, if it is not there, and wait until it answers, or until somebody has ended it again."""
         if self._process is not None and self._process.poll() is None:
             return
         with (self.folder / "log").open("ab") as log:
@@ -90,11 +91,18 @@ class Server:
                 **self._identity(),
             )
         end = time.monotonic() + START_LIMIT
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        while time.monotonic() < end and (self._process.poll() or 0) <= 0:
+            if self._process.poll() is not None or self._answers():
                 return
             time.sleep(0.1)
         raise RuntimeError((self.folder / "log").read_text(errors="replace")[-2000:])
+
+    def _answers(self) -> bool:
+        """Whether it lets us in: PostgreSQL takes connections before it is ready for them."""
+        engine = create_engine(self.url, poolclass=NullPool, connect_args={"connect_timeout": 2})
+        with contextlib.suppress(SQLAlchemyError), engine.connect():
+            return True
+        return False
 
     def kill(self) -> None:
         """SIGKILL, to all of its processes."""

@@ -15,7 +15,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+from sqlalchemy import Engine
+
 from omserver_client import Client, NotReached, connect
+from omserver_client.errors import Unavailable
 from omserver_master.access.keys import create_key
 from omserver_master.access.passwords import hash_password
 from omserver_master.settings import Settings, load_settings, open_home
@@ -192,3 +196,21 @@ def wait_for_end(client: Client, job: int, seconds: float = 60) -> dict[str, Any
             found: dict[str, Any] = answer["job"]
             return found
     raise AssertionError(f"job {job} did not end: {client.job(job)}")
+
+
+def freeze(process: psutil.Process, engine: Engine) -> psutil.Process:
+    """SIGSTOP to *process*, at a moment when it does not hold the lock of SQLite for which others wait."""
+    for _ in range(20):
+        process.suspend()
+        while not all(_is_stopped(thread.id) for thread in process.threads()):
+            time.sleep(0.01)
+        with suppress(Unavailable), begin(engine):
+            return process
+        process.resume()
+        time.sleep(0.1)
+    raise AssertionError("it held the lock each time")
+
+
+def _is_stopped(thread: int) -> bool:
+    """Whether it stands still: the signal reaches one thread, and others go on until that has its turn."""
+    return Path(f"/proc/{thread}/stat").read_text().rpartition(")")[2].split()[0] == "T"

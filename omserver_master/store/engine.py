@@ -31,8 +31,10 @@ POOL_TIMEOUT = 5
 CONNECT_TIMEOUT = 5
 LOCK_TIMEOUT = 5
 STATEMENT_TIMEOUT = 30
-#: How often a transaction is tried that lost against another.
+#: How often a transaction is tried that lost against another, and for how long: whoever asked is still there
+#: to be told then.
 TRIES = 5
+TRY_TIMEOUT = 15
 
 #: Seconds: a connection that was used within them is taken to be alive.
 _USED_LATELY = 1.0
@@ -105,19 +107,20 @@ def look(engine: Engine) -> Iterator[Connection]:
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Run *work* in a write transaction, and again if it lost against another one.
+    """Run *work* in a write transaction, and again if it lost against another one and there is time.
 
     A commit whose outcome is not known is not repeated: that is for an idempotency key to find out.
 
     Raises:
         Unavailable: it lost every time, or the database cannot do that now.
     """
+    end = time.monotonic() + TRY_TIMEOUT
     for attempt in range(1, TRIES):
         try:
             with begin(engine) as conn:
                 return work(conn)
         except Unavailable as error:
-            if not _lost(error):
+            if not _lost(error) or time.monotonic() + LOCK_TIMEOUT > end:
                 raise
         time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 -- spreads tries, guards nothing
     with begin(engine) as conn:

@@ -16,7 +16,7 @@ import pytest
 
 from omserver_client import Client
 from tests.integration.conftest import MODULES
-from tests.system import CHECKOUT, System, wait_for_end
+from tests.system import CHECKOUT, System, freeze, wait_for_end
 
 RULES = {"long-*": {"seconds": 600}, "slow-*": {"seconds": 4}, "brief-*": {"seconds": 1}, "quick-*": {}}
 
@@ -130,7 +130,7 @@ def test_a_cancel_while_no_worker_lives_stops_what_the_dead_one_had_sent(
     worker = place.worker()
     job = client.submit("2021", {}, ["long-1", "long-2"], timeout=60, confirm=2)["job"]["id"]
     wait_taken(place, 2)
-    worker.suspend()
+    freeze(worker, place.system.engine)
     client.cancel(job)
     worker.kill()
     assert wait_for_end(client, job, 60)["counts"] == {"cancelled": 2}

@@ -20,7 +20,7 @@ from omserver_master.store import leases
 from omserver_master.store.engine import begin
 from omserver_master.store.schema import jobs
 from tests.integration.conftest import MODULES
-from tests.system import CHECKOUT, System, wait_for_end
+from tests.system import CHECKOUT, System, freeze, wait_for_end
 
 
 @pytest.fixture
@@ -35,10 +35,15 @@ def lone(tmp_path: Path) -> Iterator[System]:
 
 
 def worker_of(system: System) -> psutil.Process:
-    (worker,) = [
-        child for child in psutil.Process(system.pid).children() if "worker" in " ".join(child.cmdline())
-    ]
-    return worker
+    """Its one worker, which may start a moment after the master answers."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for child in psutil.Process(system.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "worker" in " ".join(child.cmdline()):
+                    return child
+        time.sleep(0.02)
+    raise AssertionError("no worker was started")
 
 
 def begun(client: Client, seconds: int = 30) -> int:
@@ -65,11 +70,11 @@ def test_a_killed_worker_leaves_unknown_hosts_with_a_reason_and_another_takes_ov
 
 def test_a_job_that_was_queued_while_no_worker_lived_is_run_by_the_next(lone: System) -> None:
     with lone.client() as client:
-        worker_of(lone).send_signal(signal.SIGSTOP)
+        worker = freeze(worker_of(lone), lone.engine)
         job = client.submit("2001", {"word": "x"}, ["alpha"])["job"]["id"]
         time.sleep(1)
         assert client.job(job)["state"] == "queued"
-        worker_of(lone).kill()
+        worker.kill()
         assert wait_for_end(client, job)["state"] == "succeeded"
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from people import add_person, furnish
@@ -300,6 +301,7 @@ def test_of_a_new_job_it_is_said_by_what_was_known_a_moment_ago(
             ]
 
     monkeypatch.setattr(waiting, "_LATELY", 3600.0)
+    monkeypatch.setattr(waiting, "_CREWS", WeakKeyDictionary())  # a database serves many tests
     job_id = queue.submit()
     assert new(job_id) == ["No worker is running."]
     at_work(queue, 1)

@@ -222,6 +222,21 @@ def test_a_sqlite_writer_takes_its_lock_before_it_reads(
     file_engine.dispose()
 
 
+def test_who_always_loses_is_told_while_he_still_waits(
+    file_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LOCK_TIMEOUT", 1.0)
+    monkeypatch.setattr(engine, "TRY_TIMEOUT", 2.5)
+    other, tries = make_engine(str(file_engine.url)), []
+    began = time.monotonic()
+    with begin(file_engine), pytest.raises(Unavailable, match="other writers went first"):
+        transact(other, tries.append)
+    assert 2.0 <= time.monotonic() - began < 3.5
+    assert tries == [], "the lock is taken before the work begins"
+    other.dispose()
+    file_engine.dispose()
+
+
 def test_a_full_disk_is_unavailable_and_changes_nothing(file_engine: Engine) -> None:
     with begin(file_engine) as conn:
         pages = conn.exec_driver_sql("PRAGMA page_count").scalar()
