@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 
 from omserver_client.errors import Unavailable
 
-from . import sqlite
+from . import mariadb, sqlite
 from .failures import Failure, judge
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def _server_engine(url: str, pool_size: int, isolation: Any, options: Mapping[st
         connect_args=dict(options),
     )
     if options is _MARIADB:
-        event.listen(engine, "connect", _more_patience)
+        mariadb.prepare(engine, read_timeout=STATEMENT_TIMEOUT + CONNECT_TIMEOUT)
     _replace_dead_connections(engine)
     return _discard_after_disk_errors(engine)
 
@@ -215,26 +215,11 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
     return _discard_after_disk_errors(engine)
 
 
-def _more_patience(raw: Any, record: Any) -> None:
-    """Let statements take longer than the handshake may: pymysql has one limit for both."""
-    raw._read_timeout = STATEMENT_TIMEOUT + CONNECT_TIMEOUT
-
-
 _SQLITE = {"factory": sqlite.BoundConnection}
 
-_MARIADB = {
-    "charset": "utf8mb4",
-    "connect_timeout": CONNECT_TIMEOUT,
-    "read_timeout": CONNECT_TIMEOUT,
-    "write_timeout": STATEMENT_TIMEOUT,
-    "init_command": (
-        # The first comment is read by MariaDB only, the second by MySQL only: each has its own name for it.
-        f"SET SESSION /*M! max_statement_time = {STATEMENT_TIMEOUT}, */"
-        f" /*!80000 max_execution_time = {STATEMENT_TIMEOUT * 1000}, */"
-        f" innodb_lock_wait_timeout = {LOCK_TIMEOUT},"
-        " sql_mode = 'TRADITIONAL', time_zone = '+00:00'"
-    ),
-}
+_MARIADB = mariadb.arguments(
+    connect_timeout=CONNECT_TIMEOUT, lock_timeout=LOCK_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT
+)
 
 _POSTGRESQL = {
     "connect_timeout": CONNECT_TIMEOUT,

@@ -51,8 +51,11 @@ _CHANGED = (
 _OF_JOB = host_results.c.job_id == bindparam("job")
 #: Each row with what module code is told of the host as it is today: ``os`` and ``facts``.
 _TODAY = server_list.c.server_op.label("os"), server_list.c.facts
+#: What a worker goes by: a row's texts and sizes are for who looks at it.
+_WHO = "host_id", "host", "ip", "connection", "remote_id", "handle"
+_HOW = "state", "reason", "started", "first_line", "step", "work"
 _ALL = (
-    select(host_results, *_TODAY)
+    select(*(host_results.c[name] for name in _WHO + _HOW), *_TODAY)
     .outerjoin(server_list, host_results.c.host_id == server_list.c.ID)
     .where(_OF_JOB)
     .order_by(host_results.c.host_id)
@@ -230,7 +233,7 @@ def results(
 
 
 def all_results(conn: Connection, job_id: int) -> list[RowMapping]:
-    """All of the job's rows, each with its host's ``os`` and ``facts`` of today: what a worker asks for."""
+    """How each of the job's hosts stands, with its ``os`` and ``facts`` of today: what a worker goes by."""
     return list(conn.execute(_ALL, {"job": job_id}).mappings())
 
 

@@ -14,11 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, ResourceClosedError
 
 from omserver_client.errors import Unavailable
-from omserver_master.store import clock, engine
+from omserver_master.store import clock, engine, mariadb
 from omserver_master.store.engine import LOCK_TIMEOUT, begin, look, make_engine, read, transact
 from omserver_master.store.schema import module_list, workers
 
@@ -137,6 +149,24 @@ def test_a_statement_may_take_longer_than_the_handshake(
     with read(slow) as conn:
         conn.execute(text(waits[slow.dialect.name]))
     slow.dispose()
+
+
+def test_what_is_said_of_a_column_is_read_once_for_as_long_as_it_stays_the_same(database_url: str) -> None:
+    store = make_engine(database_url)
+    for kind, value in ((Integer(), 7), (String(9), "seven")):
+        table = Table("once", MetaData(), Column("word", kind))
+        with begin(store) as conn:
+            table.create(conn)
+            conn.execute(table.insert().values(word=value))
+        with read(store) as conn:
+            found = [conn.execute(select(table)).scalar_one()]
+            read_so_far = mariadb._column.cache_info().misses
+            found.append(conn.execute(select(table)).scalar_one())
+        assert found == [value, value]
+        assert mariadb._column.cache_info().misses == read_so_far
+        with begin(store) as conn:
+            table.drop(conn)
+    store.dispose()
 
 
 @pytest.mark.parametrize("kind", ["mysql+pymysql", "postgresql+psycopg"])
