@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, false, or_, select
+from sqlalchemy import CompoundSelect, Connection, RowMapping, Select, bindparam, false, or_, select
 
 from omserver_master.store import leases, limits, locks, machines, results
 from omserver_master.store.limits import Limits
@@ -30,11 +30,16 @@ _FREE = leases.is_one_of(OPEN_JOB), leases.FREE, machines.MAY_TAKE
 _SOME = select(jobs.c.id).where(*_FREE).limit(bindparam("most"))
 
 
+#: Where a job is chosen by a look that locks nothing.
+_FIRST = leases.first_of(OPEN_JOB)
+
+
 @cache
-def _next(*, full: bool, busy: bool, passed: bool, whole: bool) -> Select[Any]:
+def _next(*, full: bool, busy: bool, passed: bool, locked: bool) -> Select[Any] | CompoundSelect[int]:
     """A statement for the next job; jobs of the queue only if they are to be cancelled when it is *full*.
 
-    *busy* and *passed* say whether there are people, or jobs, to be left out; *whole*: see `leases`.
+    *busy* and *passed* say whether there are people, or jobs, to be left out. It is to be *locked*, or the
+    next of some that may be is found by `_FIRST`.
     """
     fits = false() if full else _LOCKS_FREE
     if busy:
@@ -43,7 +48,9 @@ def _next(*, full: bool, busy: bool, passed: bool, whole: bool) -> Select[Any]:
     conditions = [or_(_TAKEN_UP, jobs.c.cancel_asked, fits), machines.MAY_TAKE]
     if passed:
         conditions.append(jobs.c.id.not_in(bindparam("passed", expanding=True)))
-    return leases.oldest_free(OPEN_JOB, *conditions, whole=whole)
+    if locked:
+        return leases.oldest_free(OPEN_JOB, *conditions)
+    return leases.some_free(OPEN_JOB, *conditions, most=MOST_JOBS)
 
 
 def may_find(conn: Connection, most: int, machine: str = "") -> int:
@@ -80,14 +87,24 @@ def _look(
 ) -> RowMapping | None:
     """The next job that nobody has and that may begin now, as far as a look tells; none of *passed*.
 
-    With the arguments of the claim that follows (*mine*), the whole of it.
+    With the arguments of the claim that follows (*mine*), the whole of it; what others have locked is then
+    *passed*, too.
     """
     full = most.in_all > 0 and limits.running(conn) >= most.in_all
     busy = limits.people_with(conn, most.per_person) if most.per_person and not full else set()
-    given = {**mine, **machines.on(machine)} | ({"busy": sorted(busy)} if busy else {})
-    given |= {"passed": passed} if passed else {}
-    wanted = _next(full=full, busy=bool(busy), passed=bool(passed), whole=bool(mine))
-    return conn.execute(wanted, given).mappings().first()
+    given = {**machines.on(machine)} | ({"busy": sorted(busy)} if busy else {})
+    while True:
+        given |= {"passed": passed} if passed else {}
+        found = conn.execute(
+            _next(full=full, busy=bool(busy), passed=bool(passed), locked=not mine), given
+        ).mappings()
+        if not mine:
+            return found.first()
+        if not (some := [row["id"] for row in found]):
+            return None
+        if (row := conn.execute(_FIRST, {**mine, "some": some}).mappings().first()) is not None:
+            return row
+        passed += some
 
 
 def _must_wait(conn: Connection, row: RowMapping, most: Limits) -> bool:

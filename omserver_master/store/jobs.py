@@ -20,9 +20,9 @@ from sqlalchemy import (
     update,
 )
 
-from ..jobs.states import FINAL_JOB
-from . import clock, locks
-from .leases import Fenced, fence
+from ..jobs.states import FINAL_JOB, OPEN_JOB
+from . import clock, locks, mariadb
+from .leases import Fenced, fence, is_one_of
 from .schema import client_keys, host_results, jobs, server_list, users
 
 #: The ids of the hosts that somebody may see; None: all of them.
@@ -146,10 +146,9 @@ def _of_host(
     mine = [host_results.c.host_id == host_id, *([] if before is None else [order < before])]
     query = select(order.label("id")).join(jobs, order == jobs.c.id).where(*wanted, *mine)
     for column in narrow[:1]:
-        index = next(one.name for one in jobs.indexes if one.columns.values()[0] is column)
         for dialect in ("mariadb", "mysql"):
             query = query.prefix_with("STRAIGHT_JOIN", dialect=dialect)
-            query = query.with_hint(jobs, f"FORCE INDEX ({index})", dialect)
+        query = mariadb.force_index(query, jobs, column)
     return query.order_by(order.desc()).limit(limit)
 
 
@@ -264,7 +263,7 @@ def ask_cancel(conn: Connection, job_id: int) -> RowMapping | None:
 
 def state_counts(conn: Connection) -> dict[str, int]:
     """How many unfinished jobs are in each state."""
-    query = select(jobs.c.state, func.count()).where(jobs.c.finished.is_(None)).group_by(jobs.c.state)
+    query = select(jobs.c.state, func.count()).where(is_one_of(OPEN_JOB)).group_by(jobs.c.state)
     return {row[0]: row[1] for row in conn.execute(query)}
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     RowMapping,
     Select,
@@ -23,12 +24,14 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from ..errors import LeaseLost
-from . import clock
+from ..jobs.states import OPEN_JOB
+from . import clock, mariadb
 from .clock import utc_in, utc_now
 from .schema import jobs
 
@@ -65,14 +68,33 @@ _HOW = jobs.c.event, jobs.c.lock_mode, jobs.c.cancel_asked, jobs.c.pause_asked, 
 _STANDS = select(*_HOW).where(_THIS)
 
 
-def oldest_free(states: Collection[str], *conditions: ColumnElement[bool], whole: bool) -> Select[Any]:
-    """A statement for the oldest job in one of *states* that has no live lease and meets *conditions*.
+def oldest_free(states: Collection[str], *conditions: ColumnElement[bool]) -> Select[Any]:
+    """A statement that locks the oldest job in one of *states* without a live lease that meets *conditions*.
 
-    The row says how it ``was``; the *whole* of one is as `claim_this` will make it, and wants its arguments.
+    The row says how it ``was``.
     """
-    columns = _ALL if whole else _LITTLE
-    oldest = select(*columns).where(is_one_of(states), FREE, *conditions).order_by(jobs.c.id).limit(1)
-    return oldest.with_for_update(skip_locked=True)
+    wanted = select(*_LITTLE).where(is_one_of(states), FREE, *conditions)
+    return wanted.order_by(jobs.c.id).limit(1).with_for_update(skip_locked=True)
+
+
+def some_free(states: Collection[str], *conditions: ColumnElement[bool], most: int) -> CompoundSelect[int]:
+    """A statement for the ids of such jobs: the *most* oldest of the queue, and as many of the others.
+
+    It locks nothing. MariaDB, which is to lock the oldest of all, would read every job that there ever was.
+    """
+    some = select(jobs.c.id).where(FREE, *conditions).limit(most)
+    queued = some.where(is_one_of({"queued"})).order_by(jobs.c.id)
+    others = some.where(is_one_of(set(states) - {"queued"}))
+    return union_all(*(mariadb.force_index(one, jobs, jobs.c.state) for one in (queued, others)))
+
+
+def first_of(states: Collection[str]) -> Select[Any]:
+    """A statement that locks the first of ``some`` jobs that is still as `some_free` says.
+
+    The row is the job's as `claim_this` will make it, and wants its arguments; it says how it ``was``.
+    """
+    wanted = select(*_ALL).where(jobs.c.id.in_(bindparam("some", expanding=True)), is_one_of(states), FREE)
+    return wanted.order_by(jobs.c.id).limit(1).with_for_update(skip_locked=True)
 
 
 def is_one_of(states: Collection[str]) -> ColumnElement[bool]:
@@ -119,7 +141,7 @@ def release_job(conn: Connection, job_id: int, attempt: int, reason: str, wait_s
 
 def give_up_leases(conn: Connection, worker: str) -> int:
     """The process called *worker* is known to be gone: its leases end now; how many there were."""
-    held = jobs.c.worker == worker, jobs.c.finished.is_(None), jobs.c.lease_until > utc_now()
+    held = is_one_of(OPEN_JOB), jobs.c.worker == worker, jobs.c.lease_until > utc_now()
     return conn.execute(update(jobs).where(*held).values(lease_until=clock.now(conn) - 1)).rowcount
 
 

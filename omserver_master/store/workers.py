@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, literal, or_, select, true, update
 
+from ..jobs.states import OPEN_JOB
 from . import clock
+from .leases import is_one_of
 from .schema import jobs, workers
 
 _ONE = select(literal(1).label("one")).subquery()
@@ -77,7 +79,7 @@ def jobs_before(conn: Connection, job_ids: Sequence[int]) -> dict[int, int]:
 def list_workers(conn: Connection, alive_seconds: float = 30) -> list[RowMapping]:
     """All workers by name: ``name``, ``alive`` (seen within *alive_seconds*), ``jobs`` (unfinished ones)."""
     alive = workers.c.last_seen > clock.now(conn) - alive_seconds
-    mine = jobs.c.worker == workers.c.name, jobs.c.finished.is_(None)
+    mine = is_one_of(OPEN_JOB), jobs.c.worker == workers.c.name
     number = select(func.count()).where(*mine).scalar_subquery()
     query = select(workers, alive.label("alive"), number.label("jobs")).order_by(workers.c.name)
     return list(conn.execute(query).mappings())

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from people import add_person, furnish
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from omserver_master.errors import LeaseLost, SiteKeyError
 from omserver_master.jobs import claiming
-from omserver_master.store import clock, jobs, leases, outputs, results, schema
-from omserver_master.store.engine import begin, read, transact
+from omserver_master.store import clock, jobs, leases, outputs, results, schema, workers
+from omserver_master.store.engine import begin, make_engine, read, transact
 from omserver_master.store.limits import Limits
 from omserver_master.store.results import HostResult
 from omserver_master.store.sitekey import SiteKey
@@ -123,6 +123,47 @@ def test_many_workers_at_once_claim_each_job_once(desk: Desk) -> None:
     claimed = [row["id"] for row in rows if row]
     assert sorted(claimed) == sorted(submitted)
     assert {row["attempt"] for row in rows if row} == {1}
+
+
+def test_a_claim_reads_no_job_that_is_over(desk: Desk) -> None:
+    """Neither do the other questions of every day, whatever the database believes of a table that grows."""
+    first = desk.submit()
+    with begin(desk.engine) as conn:
+        given = dict(conn.execute(select(schema.jobs).where(schema.jobs.c.id == first)).mappings().one())
+        del given["id"]
+        over = given | {"state": "succeeded", "finished": clock.now(conn)}
+        conn.execute(insert(schema.jobs), [{**over, "message_id": f"over {n}"} for n in range(4000)])
+    last = desk.submit()
+    own = make_engine(desk.engine.url.render_as_string(hide_password=False))
+    for ask in (
+        lambda conn: claiming.claim(conn, "w1", 30, Limits()),
+        lambda conn: claiming.may_find(conn, 8),
+        lambda conn: workers.crew(conn),
+        lambda conn: workers.list_workers(conn),
+        lambda conn: jobs.state_counts(conn),
+        lambda conn: leases.give_up_leases(conn, "nobody"),
+    ):
+        with begin(own) as conn:
+            before = _read_so_far(conn)
+            ask(conn)
+            assert _read_so_far(conn) - before < 300
+    own.dispose()
+    assert desk.claim()["id"] == last
+
+
+def _read_so_far(conn: Connection) -> int:
+    """Rows that the connection has read; on SQLite tens of steps, of which each row wants about one."""
+    if conn.dialect.name == "sqlite":
+        raw: Any = conn.connection.dbapi_connection
+        if not hasattr(raw, "tens"):
+            raw.tens = []
+            raw.set_progress_handler(lambda: raw.tens.append(1), 10)
+        return len(raw.tens)
+    if conn.dialect.name == "postgresql":
+        rows = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
+        return int(conn.execute(text(rows)).scalar_one())
+    found = conn.execute(text("SHOW SESSION STATUS LIKE 'Handler_read_%'")).all()
+    return sum(int(row[1]) for row in found if not row[0].endswith("_deleted"))
 
 
 def test_a_job_under_a_live_lease_is_not_claimed_and_an_expired_one_is(desk: Desk) -> None:
