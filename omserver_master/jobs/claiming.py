@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, RowMapping, Select, bindparam, false, or_, select
+from sqlalchemy import CompoundSelect, Connection, Result, RowMapping, Select, bindparam, false, or_, select
 
 from omserver_master.store import leases, limits, locks, machines, results
 from omserver_master.store.limits import Limits
@@ -92,19 +92,19 @@ def _look(
     """
     full = most.in_all > 0 and limits.running(conn) >= most.in_all
     busy = limits.people_with(conn, most.per_person) if most.per_person and not full else set()
-    given = {**machines.on(machine)} | ({"busy": sorted(busy)} if busy else {})
-    while True:
-        given |= {"passed": passed} if passed else {}
-        found = conn.execute(
-            _next(full=full, busy=bool(busy), passed=bool(passed), locked=not mine), given
-        ).mappings()
-        if not mine:
-            return found.first()
-        if not (some := [row["id"] for row in found]):
-            return None
+
+    def ask() -> Result[Any]:
+        given = {**machines.on(machine)} | ({"busy": sorted(busy)} if busy else {})
+        wanted = _next(full=full, busy=bool(busy), passed=bool(passed), locked=not mine)
+        return conn.execute(wanted, given | ({"passed": passed} if passed else {}))
+
+    if not mine:
+        return ask().mappings().first()
+    while some := list(ask().scalars()):
         if (row := conn.execute(_FIRST, {**mine, "some": some}).mappings().first()) is not None:
             return row
         passed += some
+    return None
 
 
 def _must_wait(conn: Connection, row: RowMapping, most: Limits) -> bool:

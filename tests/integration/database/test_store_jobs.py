@@ -125,6 +125,32 @@ def test_many_workers_at_once_claim_each_job_once(desk: Desk) -> None:
     assert {row["attempt"] for row in rows if row} == {1}
 
 
+def test_jobs_that_another_worker_is_just_claiming_are_passed_over(desk: Desk) -> None:
+    if desk.engine.dialect.name == "sqlite":
+        return  # has one writer: the other one waits
+    submitted = [desk.submit([desk.hosts[0]]) for _ in range(2 * claiming.MOST_JOBS + 3)]
+
+    def claim(conn: Connection, worker: str) -> int:
+        row = claiming.claim(conn, worker, 30, Limits())
+        assert row is not None
+        return int(row["id"])
+
+    most = len(submitted) - 2
+    with begin(desk.engine) as one, begin(desk.engine) as other:
+        assert [claim(one, "w1") for _ in range(most)] == submitted[:most]
+        assert claim(other, "w2") == submitted[most]
+    assert desk.claim("w3")["id"] == submitted[-1]
+
+
+def test_what_a_dead_worker_left_is_claimed_before_the_many_that_came_later(desk: Desk) -> None:
+    left = desk.running()
+    for _ in range(2 * claiming.MOST_JOBS):
+        desk.submit([desk.hosts[0]])
+    with begin(desk.engine) as conn:
+        leases.give_up_leases(conn, "w1")
+    assert desk.claim("w2")["id"] == left
+
+
 def test_a_claim_reads_no_job_that_is_over(desk: Desk) -> None:
     """Neither do the other questions of every day, whatever the database believes of a table that grows."""
     first = desk.submit()
