@@ -41,6 +41,6 @@ for log in /var/log/syslog /var/log/messages; do
     tail -n "$OM_LINES" "$log"
     exit
 done
-echo "There is no system log: the journal is empty or absent, and so are the files in /var/log." >&2
+echo "There is no system log: the journal is empty, absent or closed to $(id -un); none is in /var/log." >&2
 exit 3
 """

@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def test_systemd_analyze_would_notice_what_is_wrong_with_a_unit(tmp_path: Path) 
     output = said(program("systemd-analyze"), "verify", "--recursive-errors=no", "--man=no", copy, code=1)
     assert "kill mode" in output
     assert "not executable" in output
+
+
+def test_nothing_is_given_up_because_the_database_is_away_for_long() -> None:
+    for unit in UNITS:
+        lines = unit.read_text().partition("[Service]")
+        assert "\nStartLimitIntervalSec=0\n" in lines[0], unit.name
+        assert "\nRestart=always\n" in lines[2], unit.name
+    parser = ConfigParser(interpolation=None)
+    parser.read(DEPLOY / "supervisor" / "omserver.conf")
+    programs = [parser[name] for name in parser.sections() if name.startswith("program:")]
+    assert {(one["autorestart"], one.getint("startretries") >= 1000) for one in programs} == {("true", True)}
 
 
 @pytest.mark.parametrize("file", [*UNITS, DEPLOY / "supervisor" / "omserver.conf"], ids=lambda it: it.name)
