@@ -91,8 +91,11 @@ class Server:
                 **self._identity(),
             )
         end = time.monotonic() + START_LIMIT
-        while time.monotonic() < end and (self._process.poll() or 0) <= 0:
-            if self._process.poll() is not None or self._answers():
+        while time.monotonic() < end:
+            ended = self._process.poll()
+            if ended is not None and ended > 0:
+                break
+            if ended is not None or self._answers():
                 return
             time.sleep(0.1)
         raise RuntimeError((self.folder / "log").read_text(errors="replace")[-2000:])

@@ -51,8 +51,7 @@ class Door(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Hang up without a word."""
         with self._due_lock:
             self._due.pop(request, None)
-        with contextlib.suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)
+        _break(request)
         request.close()
 
     def due(self, connection: socket.socket, seconds: float | None) -> None:
@@ -66,12 +65,17 @@ class Door(socketserver.ThreadingMixIn, socketserver.TCPServer):
         with self._due_lock:
             late = [connection for connection, due in self._due.items() if due < now]
         for connection in late:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _break(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that breaks off is no error of ours."""
         log.info("connection of %s broke", client_address, exc_info=True)
+
+
+def _break(connection: socket.socket) -> None:
+    """Wake whoever waits on it. (With TLS, its own `shutdown` takes that off first, for a moment.)"""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def body_length(headers: Message, most: int) -> tuple[int, int]:

@@ -46,7 +46,7 @@ class MinionConnection:
         self._verify_name = verify_name
         self._sock: ssl.SSLSocket | None = None
         self._lock = threading.Lock()
-        self._sent = self._over = False
+        self._sent = self._over = self._calling = self._closing = False
 
     def __enter__(self) -> MinionConnection:
         return self
@@ -55,11 +55,22 @@ class MinionConnection:
         self.close()
 
     def close(self) -> None:
-        """Hang up. A call under way in another thread fails."""
+        """Hang up. A call under way in another thread fails, unless its answer has come."""
+        with self._lock:
+            self._closing = self._calling
+            if self._calling:
+                # It closes by itself: under it, the number of this connection could be that of another file
+                # before TLS, which knows nothing but the number, reads or writes once more.
+                if self._sock is not None:
+                    _break(self._sock)
+                return
+        self._drop()
+
+    def _drop(self) -> None:
+        """Close the connection; nobody else uses it."""
         sock, self._sock = self._sock, None
         if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            _break(sock)
             sock.close()
 
     def hang_up(self) -> bool:
@@ -81,8 +92,20 @@ class MinionConnection:
         """
         deadline = time.monotonic() + seconds
         body = write_request(method, arguments)
-        sock, sent = self._sock, False
+        with self._lock:
+            self._calling = True
         try:
+            return self._called(body, deadline, wait)
+        finally:
+            with self._lock:
+                self._calling, closing, self._closing = False, self._closing, False
+            if closing:
+                self._drop()
+
+    def _called(self, body: bytes, deadline: float, wait: float | None) -> Any:
+        sent = False
+        try:
+            sock = self._sock
             if sock is None:
                 sock = self._sock = self._connect(deadline, wait)
             self._allow_sending()
@@ -93,7 +116,7 @@ class MinionConnection:
         except xmlrpc.client.Fault:
             raise
         except (OSError, http.client.HTTPException, MalformedMessage) as error:
-            self.close()
+            self._drop()
             raise CallFailed(_words(error), sent and not is_refusal(error)) from error
 
     def _allow_sending(self) -> None:
@@ -148,7 +171,7 @@ class MinionConnection:
         if response.getheader("Content-Encoding", "").lower() == "gzip":
             reply = unpack(reply)
         if response.will_close:
-            self.close()
+            self._drop()
         return read_reply(reply)
 
 
@@ -198,8 +221,9 @@ def _cut_off(sock: ssl.SSLSocket, deadline: float) -> Any:
 
 
 def _break(sock: ssl.SSLSocket) -> None:
+    """Wake whoever waits on *sock*. (Its own `shutdown` takes TLS off first, for a moment.)"""
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _left(deadline: float, wait: float | None) -> float:

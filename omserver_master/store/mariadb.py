@@ -49,7 +49,7 @@ def force_index(query: Select[Any], table: Table, column: Column[Any]) -> Select
 
 
 class _Connection(Connection):  # type: ignore[misc]
-    """Reads what the server says of a result's column once: that was a third of the price of a short look.
+    """Reads what the server says of a result's column once: that was a quarter of the price of a short look.
 
     Each answer says the same of its columns as the one before, byte by byte, some forty times a job.
     """

@@ -254,9 +254,9 @@ class HardenedServer(ThreadedServer):  # type: ignore[misc]  # rpyc has no types
 
 
 def _shut(sock: socket.socket) -> None:
-    """Wake whoever waits on *sock*, without taking its descriptor away under them."""
+    """Wake whoever waits on *sock*, without taking its descriptor, or TLS, away under them."""
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _is_loopback(address: str) -> bool:

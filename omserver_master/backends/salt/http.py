@@ -352,12 +352,12 @@ def _lines(stream: requests.Response) -> Iterator[bytes]:
 
 
 def _cut(stream: requests.Response) -> None:
-    """End a stream that another thread reads: it wakes at once."""
+    """End a stream that another thread reads: it wakes at once, with TLS still on."""
     connection = getattr(stream.raw, "connection", None) or getattr(stream.raw, "_connection", None)
     sock = getattr(connection, "sock", None)
-    if sock is not None:
+    if isinstance(sock, socket.socket):
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _problem(reply: requests.Response | _Reply) -> str:
