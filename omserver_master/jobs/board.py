@@ -15,6 +15,8 @@ from .states import FINAL_HOST
 MARGIN = 4.0
 #: Characters of a reason; it is a line for people.
 LONGEST_REASON = 1000
+BETWEEN_STEPS = "Cancelled between two steps."
+BETWEEN_TRIES = "Cancelled before its next try; what became of the one before is not known."
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,22 @@ class Seat:
     """Set until the engine has said what became of the work that another worker had sent."""
     sent: bool = False
     """Whether anything was ever handed to an engine for this host."""
+    tried: str = ""
+    """What is known of an earlier try of this step, which may have begun: "stopped", or "unknown"."""
     left: dict[int, str] = field(default_factory=dict)
     """The connections that it was on and that went down, and why."""
     passed_over: str = ""
     """The ways that it does not take, each with the reason, in one line."""
+
+    def cut_short(self) -> Ending:
+        """How it ends when it is cancelled while its next work waits to be sent."""
+        if self.tried == "stopped":
+            return Ending.proved("stopped")
+        if self.tried:
+            return Ending("unknown", BETWEEN_TRIES)
+        if self.answer is not None or self.step > 1:
+            return Ending.of("cancelled", BETWEEN_STEPS, self.answer)
+        return Ending.proved("not_started")
 
 
 @dataclass

@@ -19,7 +19,7 @@ from omserver_master.errors import CancelAsked, PauseAsked
 from omserver_master.failpoints import reach
 from omserver_master.store.results import UNCERTAIN
 
-from .board import LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
+from .board import BETWEEN_STEPS, LONGEST_REASON, MARGIN, Board, Ending, JobHost, Seat, Step
 from .dispatch import Answered, Dispatched, Group, Inbox, NotSent, Proved, Stopped, cancel, digest, send
 from .fallback import Fallback
 from .notice import Notices
@@ -47,7 +47,6 @@ TOO_LATE = "Its time to start was over."
 NOT_VERIFIED = "The cancel came before it was verified."
 #: States of hosts that were given work.
 BEGUN = FINAL_HOST - {"not_started"}
-BETWEEN_STEPS = "Cancelled between two steps."
 
 
 class Wake:
@@ -400,7 +399,7 @@ class JobRun:
             self._look_for_news = 0.0
             for seat in group.seats:
                 if seat.sent:
-                    self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
+                    self._end(seat, seat.cut_short())
             return
         except PauseAsked:  # as above; then those that have not begun are held back
             self._look_for_news = 0.0
@@ -418,16 +417,18 @@ class JobRun:
 
     def _not_sent(self, event: NotSent) -> None:
         seats = [seat for id_ in event.host_ids if (seat := self.board.seats[id_]).handle == event.handle]
-        self._recorder.not_sent([seat.host.id for seat in seats])
+        untouched = [seat for seat in seats if not seat.tried]
+        if untouched:
+            self._recorder.not_sent([seat.host.id for seat in untouched])
+        for seat in untouched:
+            seat.state, seat.sent = "pending", seat.step > 1
         for seat in seats:
-            seat.state, seat.sent = "pending", False
+            seat.handle = ""
             self._deadlines.pop(seat.host.id, None)
             if self._cancel_until is None:
                 self._put(seat, event.work)
-            elif seat.step > 1:
-                self._end(seat, Ending("cancelled", BETWEEN_STEPS))
             else:
-                self._end(seat, Ending.proved("not_started"))
+                self._end(seat, seat.cut_short())
 
     def _put(self, seat: Seat, work: Work) -> None:
         """Let work begin, or go on, as soon as the roll-out and the ways allow it."""
@@ -472,7 +473,7 @@ class JobRun:
         if self._cancel_until is not None and answer.rc != 0:
             self._end(seat, Ending.of("cancelled", "Stopped by the cancel.", answer))
         elif answer.state == "done":
-            seat.answer, seat.left_at = answer, None
+            seat.answer, seat.left_at, seat.tried = answer, None, ""
             asked = self._flying[event.handle].digest
             seat.done = Step(seat.step, asked, seat.connection_id, seat.handle, answer)
             self._hand_answer(seat, answer)
@@ -556,8 +557,8 @@ class JobRun:
     def _cancel(self) -> None:
         self._cancel_until = time.monotonic() + CANCEL_LIMIT
         self._recorder.cancelling()
-        for seat in self._outbox.drop(lambda seat: seat.answer is not None):
-            self._end(seat, Ending.of("cancelled", BETWEEN_STEPS, seat.answer))
+        for seat in self._outbox.drop(lambda seat: seat.sent):
+            self._end(seat, seat.cut_short())
         self._outbox.clear()
         for seat in self.board.open():
             if not seat.sent:

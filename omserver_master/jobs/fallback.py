@@ -70,6 +70,8 @@ class Fallback:
         if not reason or not self._has_another(seat, group):
             return False
         if self._repeat == "read_only" or answer.state == "not_started":
+            if answer.state != "not_started":
+                seat.tried = "unknown"
             self._move(seat, group, reason)
             return True
         if self._repeat == "idempotent":
@@ -81,6 +83,8 @@ class Fallback:
         """Whether *seat* moves on now that *proof* says how its first try stands; if so, it does."""
         if proof not in ("stopped", "not_started") or not self._has_another(seat, group):
             return False
+        if proof == "stopped":
+            seat.tried = proof
         self._move(seat, group, self._roads.why_down(group.connection_id) or "It was down for a while.")
         return True
 
@@ -88,6 +92,7 @@ class Fallback:
         for group in groups:
             for seat in _at_work(group):
                 if self._has_another(seat, group):
+                    seat.tried = "unknown"
                     self._move(seat, group, reason)
 
     def _has_another(self, seat: Seat, group: Group) -> bool:

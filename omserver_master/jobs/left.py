@@ -67,6 +67,7 @@ def _seated(
     for row in rows:
         routes = _routes(ways.get(row["host_id"], ()), job["engines"] or ())
         seat = Seat(_job_host(row, routes), row["state"], step=row["step"])
+        seat.sent = row["state"] == "pending" and row["step"] > 1
         if row["state"] == "dispatched":
             seat.sent, seat.handle = True, row["handle"]
             left_for = row["started"] + job["timeout"] + MARGIN - now

@@ -107,6 +107,8 @@ class Takeover:
         seat.left_at = None
         if proof not in ("stopped", "not_started"):
             return False
+        if proof == "stopped":
+            seat.tried = proof
         self._again(seat, group.work)
         return True
 
@@ -114,6 +116,8 @@ class Takeover:
         never_sent = answer.state == "not_started"
         if self._repeat == "read_only" or (never_sent and self._repeat == "idempotent"):
             seat.left_at = None
+            if not never_sent:
+                seat.tried = "unknown"
             self._again(seat, work)
             return True
         if self._repeat == "idempotent" and group is not None:

@@ -108,6 +108,35 @@ def test_where_the_engine_cannot_tell_the_meaning_of_a_repeat_decides(
     assert recorder.end[0] == {"ok": "succeeded", "unknown": "interrupted"}.get(states, "failed")
 
 
+@pytest.mark.parametrize(
+    ("repeat", "said", "proof", "state", "back"),
+    [
+        ("idempotent", UNKNOWN, "stopped", "cancelled", False),
+        ("read_only", UNKNOWN, "unknown", "unknown", False),
+        ("idempotent", NEVER, "unknown", "not_started", True),
+    ],
+)
+def test_a_try_before_one_that_was_not_sent_is_not_forgotten(
+    repeat: str, said: Answer, proof: str, state: str, back: bool
+) -> None:
+    """Its host began the first: to call it `not_started` when the job is cancelled would be a lie."""
+
+    class DownThen(Left):
+        def _dispatch(self, flight: Flight) -> None:
+            recorder.cancel_asked = True
+            raise ConnectionDown("gone")
+
+    recorder, code = FakeRecorder(), FakeCode()
+    options: dict[str, Any] = {"timeout": 20, "start_by": time.time() + 60, "repeat": repeat}
+    run = JobRun(left_seats(), code, OneRoad(DownThen(everybody(said), proof)), recorder, **options)
+    code.start(run)
+    began = time.monotonic()
+    run.run()
+    assert recorder.states() == [state] * 3
+    assert any(line.startswith("not sent") for line in recorder.trail) == back
+    assert time.monotonic() - began < 10
+
+
 def test_a_failure_that_the_engine_tells_is_a_failure_and_no_reason_to_repeat() -> None:
     backend = Left(everybody(Answer("done", 3)))
     assert take_up(backend, "read_only").states() == ["failed"] * 3
