@@ -98,17 +98,31 @@ def check_together(options: Mapping[str, Any]) -> None:
     Raises:
         RolloutMistake: one would have no effect.
     """
-    batches = any(options.get(name) for name in ("batch", "canary", "spread"))
-    for name in ("ask", "wait", "stop_after"):
-        if options.get(name) and not batches:
-            raise RolloutMistake(name, "needs a batch or a canary; without them all hosts begin at once")
+    if not any(options.get(name) for name in ("batch", "canary", "spread")):
+        check_at_once(options)
     for name in ("verify_times", "verify_within", "expect"):
         if name in options and not options.get("verify"):
             raise RolloutMistake(name, "needs verify, which says what is tried")
+    limits = {**VERIFY_DEFAULTS, **options}
+    if limits["verify_times"] > limits["verify_within"]:
+        raise RolloutMistake(
+            "verify_times", f"can't be reached in {limits['verify_within']} s, at one try a second"
+        )
     if "expect" in options and options["verify"].startswith("tcp:"):
         raise RolloutMistake("expect", "is an HTTP status; tcp has none")
     if options.get("unreachable_counts") and not options.get("stop_after"):
         raise RolloutMistake("unreachable_counts", "needs stop_after, which says how many are too many")
+
+
+def check_at_once(options: Mapping[str, Any]) -> None:
+    """Check that the options make sense where all hosts begin at once.
+
+    Raises:
+        RolloutMistake: one would have no effect.
+    """
+    for name in ("ask", "wait", "stop_after"):
+        if options.get(name):
+            raise RolloutMistake(name, "needs a batch or a canary; without them all hosts begin at once")
 
 
 def number_of(share: str, hosts: int) -> int:

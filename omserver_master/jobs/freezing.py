@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 from omserver_client.errors import BadRequest, Forbidden
 from omserver_master.contract.rollout import (
     RolloutMistake,
+    check_at_once,
     check_together,
     loosened,
     read_rollout,
@@ -33,11 +34,13 @@ def freeze(
     *,
     may_loosen: bool,
     dry_run: bool,
+    for_these: bool = True,
     labels_of: Callable[[Sequence[int]], Mapping[int, Mapping[str, str]]],
 ) -> dict[str, Any] | None:
     """The options of a job on the hosts *rows*, complete; None where it begins on all of them at once.
 
-    A dry run changes nothing, so it heeds only what was asked for. *labels_of* answers the labels of hosts by
+    A dry run changes nothing, so it heeds only what was asked for; *for_these* says whether that was for just
+    these hosts, where a spread has to mean something. *labels_of* answers the labels of hosts by
     their ids; it is asked only where they matter.
 
     Raises:
@@ -60,7 +63,25 @@ def freeze(
         raise Forbidden(text, field=f"rollout.{laxer}", module=module.id)
     spread = options.get("spread")
     labels = labels_of([row["id"] for row in rows]) if str(spread).startswith(_BY_LABEL) else {}
-    return options | _of_hosts(options, rows, labels)
+    frozen = options | _of_hosts(options, rows, labels)
+    if for_these:
+        _check_spread(wanted or {}, frozen, labels)
+    return frozen
+
+
+def _check_spread(
+    wanted: Mapping[str, Any], frozen: Mapping[str, Any], labels: Mapping[int, Mapping[str, str]]
+) -> None:
+    """Refuse what would have no effect, since spread keeps none of these hosts apart; a module's own may."""
+    label = str(wanted.get("spread") or "").removeprefix(_BY_LABEL)
+    if wanted.get("spread") and labels and not any(label in mine for mine in labels.values()):
+        raise _refused("spread", f"none of these hosts has the label {label}")
+    if frozen.get("groups") == [] and not frozen.get("batch") and not frozen.get("canary"):
+        try:
+            check_at_once(wanted)
+        except RolloutMistake as mistake:
+            text = f"{mistake}, and spread keeps no two of these hosts apart"
+            raise _refused(mistake.option, text) from mistake
 
 
 def words(options: Mapping[str, Any] | None) -> list[str]:

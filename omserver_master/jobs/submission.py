@@ -198,6 +198,7 @@ def _checked(
         rows,
         may_loosen=rights.reaches(person.role, "admin"),
         dry_run=wish.dry_run,
+        for_these=wish.rollout is not None,
         labels_of=partial(hosts.labels_of, conn),
     )
     locks = _locks(module, wish, again)

@@ -23,8 +23,11 @@ from .board import JobHost
 #: Seconds between two tries, and for one.
 EVERY = 1.0
 ONE_TRY = 5.0
-#: Hosts that are tried at once.
+#: Hosts that are tried at once; and those of them that did not answer their last try. The others need not
+#: wait for them: each has to answer often enough within its time.
 AT_ONCE = 200
+SILENT_AT_ONCE = 50
+_SILENT = "no answer in time"
 #: Bytes of an answer's first line.
 _LINE = 4096
 
@@ -53,7 +56,8 @@ class Checker:
         self._expect: int = limits["expect"]
         self._tell = tell
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._room = asyncio.Semaphore(AT_ONCE - SILENT_AT_ONCE)
+        self._room_for_silent = asyncio.Semaphore(SILENT_AT_ONCE)
         self._tls = ssl.create_default_context() if self._what.startswith("https:") else None
 
     @classmethod
@@ -77,26 +81,37 @@ class Checker:
         self._tell(Verified(host.id, await self._why_not(host)))
 
     async def _why_not(self, host: JobHost) -> str:
-        last = "it was not tried"
-        well = 0
+        """The host's time begins with its first try, for which it may have to wait."""
         loop = asyncio.get_running_loop()
+        await self._room.acquire()
         end = loop.time() + self._within
-        while (left := end - loop.time()) > 0:
+        last, well, room = "it was not tried", 0, self._room
+        while True:
             try:
-                async with self._room, asyncio.timeout(min(left, ONE_TRY)):
-                    last = await self._try(host)
-            except TimeoutError:
-                last = "no answer in time"
-            except OSError as error:
-                last = self._not_reached(host, error)
-            except ValueError as error:
-                last = str(error)
+                last = await self._tried(host, end - loop.time())
+            finally:
+                room.release()
             well = 0 if last else well + 1
             if well >= self._times:
                 return ""
             await asyncio.sleep(min(EVERY, max(0.0, end - loop.time())))
+            room = self._room_for_silent if last == _SILENT else self._room
+            if not await _entered(room, end - loop.time()):
+                break
         last = last or f"it answered well only {well} times in a row"
         return f"Not verified within {self._within} s: {self._address(host)}: {last}"
+
+    async def _tried(self, host: JobHost, left: float) -> str:
+        """What is wrong with the host's answer, within *left* seconds; "" if nothing."""
+        try:
+            async with asyncio.timeout(min(left, ONE_TRY)):
+                return await self._try(host)
+        except TimeoutError:
+            return _SILENT
+        except OSError as error:
+            return self._not_reached(host, error)
+        except ValueError as error:
+            return str(error)
 
     async def _try(self, host: JobHost) -> str:
         """What is wrong with the host's answer; "" if nothing."""
@@ -134,6 +149,17 @@ class Checker:
         if self._what.startswith("tcp:"):
             return f"tcp://{ip or host.name}:{self._what[4:]}"
         return self._what.replace("{ip}", ip or host.name, 1).replace("{name}", host.name, 1)
+
+
+async def _entered(room: asyncio.Semaphore, seconds: float) -> bool:
+    """Whether there was room within *seconds*."""
+    if seconds <= 0:
+        return False
+    try:
+        async with asyncio.timeout(seconds):
+            return await room.acquire()
+    except TimeoutError:
+        return False
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:

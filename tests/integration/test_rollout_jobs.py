@@ -256,6 +256,14 @@ def test_two_with_the_same_label_are_never_in_one_batch(place: Place, client: Cl
     assert client.host("quick-2")["labels"] == {"rack": "r1"}
     with pytest.raises(BadRequest, match="label"):
         client.preview("2002", {}, QUICK[:2], rollout={"spread": "label:"})
+    with pytest.raises(BadRequest, match="none of these hosts has the label pari") as refused:
+        client.preview("2002", {}, QUICK[:2], rollout={"spread": "label:pari"})
+    assert refused.value.details["field"] == "rollout.spread"
+    apart = {"spread": "label:pair"}
+    assert client.preview("2002", {}, ["quick-1", "quick-3"], rollout=apart)["rollout"] == apart
+    with pytest.raises(BadRequest, match="spread keeps no two of these hosts apart") as refused:
+        client.preview("2002", {}, ["quick-1", "quick-3"], rollout={**apart, "ask": True})
+    assert refused.value.details["field"] == "rollout.ask"
 
 
 def test_two_of_one_named_pair_are_never_in_one_batch(place: Place, client: Client) -> None:

@@ -224,6 +224,8 @@ def test_an_option_that_cannot_be_is_refused_by_its_name(options: dict[str, Any]
         ({"wait": 3}, "wait"),
         ({"stop_after": "3"}, "stop_after"),
         ({"verify_times": 3}, "verify_times"),
+        ({"verify": "tcp:22", "verify_times": 61}, "verify_times"),
+        ({"verify": "tcp:22", "verify_within": 5, "verify_times": 6}, "verify_times"),
         ({"verify": "tcp:22", "expect": 200}, "expect"),
         ({"batch": "3", "unreachable_counts": True}, "unreachable_counts"),
     ],

@@ -108,6 +108,22 @@ def test_a_silent_host_is_given_up_in_time() -> None:
         assert "no answer in time" in why_not(f"http://{{name}}:{door.getsockname()[1]}/", name="127.0.0.1")
 
 
+def test_many_silent_hosts_are_not_in_the_way_of_those_that_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "AT_ONCE", 8)
+    monkeypatch.setattr(verify, "SILENT_AT_ONCE", 2)
+    monkeypatch.setattr(verify, "ONE_TRY", 0.1)
+    told: queue.Queue[Verified] = queue.Queue()
+    with server(GOOD) as (port, _), closing(socket.create_server(("127.0.0.3", port), backlog=512)):
+        options = {"verify": f"http://{{ip}}:{port}/", "verify_times": 3, "verify_within": 1}
+        checker = Checker(options, told.put)
+        for id_ in range(64):
+            checker.check(JobHost(id_, "db", "127.0.0.1" if id_ % 8 == 0 else "127.0.0.3", "", ""))
+        found = [told.get(timeout=20) for _ in range(64)]
+        checker.close()
+    assert {one.host_id for one in found if not one.why_not} == set(range(0, 64, 8))
+    assert all("no answer in time" in one.why_not for one in found if one.why_not)
+
+
 def test_the_address_of_ipv6_is_in_brackets() -> None:
     checker = Checker({"verify": "http://{ip}:8080/x"}, lambda verified: None)
     assert checker._address(JobHost(1, "a", "fe80::1", "", "")) == "http://[fe80::1]:8080/x"
