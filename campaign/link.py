@@ -93,7 +93,7 @@ class Link:
         try:
             there = self._pass(reader, far, answers=False)
             back = self._pass(far_reader, near, answers=True)
-            with contextlib.suppress(asyncio.CancelledError):  # the link ends
+            with contextlib.suppress(asyncio.CancelledError, OSError):  # the link ends, or one of the sides
                 await asyncio.gather(there, back)
         finally:
             self._ends -= {near, far}
@@ -101,14 +101,13 @@ class Link:
             _abort(far)
 
     async def _pass(self, reader: asyncio.StreamReader, to: asyncio.StreamWriter, *, answers: bool) -> None:
-        with contextlib.suppress(OSError):
-            while said := await reader.read(64 * 1024):
-                while self._state == "silent":
-                    await self._changed.wait()
-                if self._state == "deaf" and answers:
-                    continue
-                await self._say(to, said)
-            to.write_eof()
+        while said := await reader.read(64 * 1024):
+            while self._state == "silent":
+                await self._changed.wait()
+            if self._state == "deaf" and answers:
+                continue
+            await self._say(to, said)
+        to.write_eof()
 
     async def _say(self, to: asyncio.StreamWriter, said: bytes) -> None:
         while said and self._state == "slow":

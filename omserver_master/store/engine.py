@@ -228,5 +228,6 @@ _POSTGRESQL = {
         " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
     ),
     "keepalives_idle": 30,
+    "keepalives_interval": 5,  # a server that is gone is known within a minute, though it was not said
     "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
 }

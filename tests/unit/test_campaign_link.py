@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -68,6 +69,21 @@ def test_a_cut_link_resets_those_who_talk_and_those_who_come(link: Link, caller:
     assert not says(link, b"b")
     link.set("open")
     assert says(link, b"c")
+
+
+def test_a_side_that_is_killed_is_told_to_the_other() -> None:
+    """With something unread its system sends a reset and no end; a caller would wait for ever."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        link = Link(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", link.port), 5) as caller:
+            far, _ = server.accept()
+            caller.sendall(b"query")
+            assert select.select([far], [], [], 5)[0]
+            far.close()
+            caller.settimeout(5)
+            with pytest.raises(ConnectionResetError):
+                caller.recv(1)
+        link.close()
 
 
 def says(link: Link, word: bytes) -> bool:
