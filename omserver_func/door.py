@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import socketserver
@@ -10,6 +9,8 @@ import threading
 import time
 from email.message import Message
 from typing import Any
+
+from .tls import break_off
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Door(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Hang up without a word."""
         with self._due_lock:
             self._due.pop(request, None)
-        _break(request)
+        break_off(request)
         request.close()
 
     def due(self, connection: socket.socket, seconds: float | None) -> None:
@@ -65,17 +66,11 @@ class Door(socketserver.ThreadingMixIn, socketserver.TCPServer):
         with self._due_lock:
             late = [connection for connection, due in self._due.items() if due < now]
         for connection in late:
-            _break(connection)
+            break_off(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that breaks off is no error of ours."""
         log.info("connection of %s broke", client_address, exc_info=True)
-
-
-def _break(connection: socket.socket) -> None:
-    """Wake whoever waits on it. (With TLS, its own `shutdown` takes that off first, for a moment.)"""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def body_length(headers: Message, most: int) -> tuple[int, int]:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 import warnings
 from dataclasses import dataclass
@@ -82,6 +84,15 @@ def names_of(certificate: dict[str, Any]) -> set[str]:
 def peer_names(sock: ssl.SSLSocket) -> set[str]:
     """The names of the other side, which has proved that the certificate is its own."""
     return names_of(cast("dict[str, Any]", sock.getpeercert() or {}))
+
+
+def break_off(sock: socket.socket) -> None:
+    """Wake whoever waits on *sock*, which stays theirs to close. From any thread.
+
+    `ssl.SSLSocket.shutdown` takes TLS off first: for a moment another thread would write in clear.
+    """
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def why_unusable(identity: Identity, now: datetime | None = None) -> str:

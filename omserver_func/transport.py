@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from .errors import CallFailed, MalformedMessage, WrongMinion
-from .tls import peer_names
+from .tls import break_off, peer_names
 from .wire import MOST_BYTES, read_reply, unpack, write_request
 
 PORT = 51234
@@ -62,7 +62,7 @@ class MinionConnection:
                 # It closes by itself: under it, the number of this connection could be that of another file
                 # before TLS, which knows nothing but the number, reads or writes once more.
                 if self._sock is not None:
-                    _break(self._sock)
+                    break_off(self._sock)
                 return
         self._drop()
 
@@ -70,7 +70,7 @@ class MinionConnection:
         """Close the connection; nobody else uses it."""
         sock, self._sock = self._sock, None
         if sock is not None:
-            _break(sock)
+            break_off(sock)
             sock.close()
 
     def hang_up(self) -> bool:
@@ -211,19 +211,13 @@ class _Timed(io.RawIOBase):
 @contextlib.contextmanager
 def _cut_off(sock: ssl.SSLSocket, deadline: float) -> Any:
     """End a handshake that drips: a socket's timeout starts anew with every byte."""
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), _break, [sock])
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), break_off, [sock])
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _break(sock: ssl.SSLSocket) -> None:
-    """Wake whoever waits on *sock*. (Its own `shutdown` takes TLS off first, for a moment.)"""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _left(deadline: float, wait: float | None) -> float:

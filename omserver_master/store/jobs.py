@@ -121,12 +121,12 @@ def list_jobs(
         wanted.append(jobs.c.user_id == _id_of(conn, users.c.id, users.c.name_key, user))
     # First the numbers, which an index alone has: MariaDB would read each whole job that it passes.
     page = select(jobs.c.id).where(*wanted).order_by(jobs.c.id.desc()).limit(limit)
-    if (lead := _leading(state, module, user)) is not None:
-        page = mariadb.force_index(page, jobs, lead)
     if host is not None:
         host_id = _id_of(conn, server_list.c.ID, server_list.c.name_key, host)
         narrow = [column for column, said in ((jobs.c.state, state), (jobs.c.module, module)) if said]
         page = _of_host(host_id, before, wanted, narrow, limit)
+    elif (lead := _leading(state, module, user)) is not None:
+        page = mariadb.force_index(page, jobs, lead)
     numbers = page.subquery()
     query = _jobs().join(numbers, numbers.c.id == jobs.c.id).order_by(jobs.c.id.desc())
     return list(conn.execute(query).mappings())
